@@ -1,0 +1,163 @@
+"""`wsss demo`: the whole path on the bundled sample, then the window or pictures of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engine.cli.follow import follow
+from engine.cli.grammar import Parser
+from engine.cli.jobs import add_json
+from engine.cli.screen import Screen, span
+from engine.cli.show import console, percent
+from engine.cli.view import check_window, open_window
+from engine.display import can_imagine, has_display, imagined
+from engine.errors import UserError
+from engine.messages import Evaluate, Export, Infer, Job, Label, New, Train, command
+from engine.resources import resource
+from engine.store import Project, open_project, run_of, runs_of
+
+__all__ = ["answer"]
+
+RUN, LABELS = "cam", "cam"
+
+
+@dataclass
+class _Told:
+    """Says what happens, on stdout or, for `--json`, on stderr; keeps the seconds of each step."""
+
+    screen: Screen
+    json: bool
+
+    def __post_init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def say(self, text: str) -> None:
+        if self.json:
+            self.screen.say(text)
+        else:
+            console().print(text, soft_wrap=True)
+
+    def do(self, job: Job) -> dict[str, Any]:
+        """Do a job, after the line that repeats it."""
+        self.say(f"\n$ {command(job)}")
+        begin = time.monotonic()
+        result = follow(job, self.screen)
+        self.seconds[job.VERB] = self.seconds.get(job.VERB, 0.0) + time.monotonic() - begin
+        return result
+
+
+def answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
+    """Walk the path, skipping what an earlier demo finished."""
+    parser = Parser("demo", "Walk the whole path on the bundled sample: new, train, infer, evaluate, label, export.")
+    parser.add_argument("--out", metavar="DIR", default="wsss_demo", help="folder of the demo (default: wsss_demo)")
+    parser.add_argument("--no-view", action="store_true", help="open no window and draw no screenshots")
+    add_json(parser)
+    found = parser.read(words)
+    out = Path(found.out)
+    begin = time.monotonic()
+    with Screen() as screen:
+        told = _Told(screen, found.json)
+        result = _walk(told, out)
+    result["seconds"] = {**told.seconds, "total": time.monotonic() - begin}
+    told.say(f"\nDone in {span(result['seconds']['total'])}. The project is {result['project']}.")
+    result["screenshots"] = None if found.no_view else _look(told, out, result["project"])
+    return 0, result if found.json else None
+
+
+def _walk(told: _Told, out: Path) -> dict[str, Any]:
+    place = str(out / "project")
+    project = _project(told, place)
+    _train(told, project, place)
+    told.do(Infer(project=place, run=RUN))
+
+    sweep = told.do(Evaluate(project=place, source=RUN, sweep=True))
+    told.say(f"mIoU {percent(sweep['miou'])} at the best threshold, {sweep['threshold']:g}.")
+    told.say(f"Recall {percent(sweep['recall'])}: a plain CAM lights the telling part and misses much of the body.")
+
+    # The rule that evaluation recommends, as a person would copy it from the curve.
+    told.do(Label(project=place, source=RUN, name=LABELS, background=f"constant:{sweep['threshold']:g}"))
+    labels = told.do(Evaluate(project=place, labels=LABELS))
+    told.say(f"mIoU of the pseudo-labels: {percent(labels['miou'])}.")
+
+    voc = str(out / "voc")
+    told.do(Export(project=place, labels=LABELS, format="voc", out=voc, overwrite=True))
+    return {
+        "project": place,
+        "run": RUN,
+        "labels": LABELS,
+        "export": voc,
+        "miou": sweep["miou"],
+        "recall": sweep["recall"],
+        "threshold": sweep["threshold"],
+        "label_miou": labels["miou"],
+    }
+
+
+def _project(told: _Told, place: str) -> Project:
+    sample = resource("sample")
+    if not (Path(place) / "wsss.toml").exists():
+        told.do(
+            New(
+                project=place,
+                images=str(sample / "images"),
+                tags=str(sample / "tags.csv"),
+                classes=str(sample / "classes.txt"),
+                truth=str(sample / "masks"),
+                split=(f"train={sample / 'train.txt'}", f"val={sample / 'val.txt'}"),
+            )
+        )
+        return open_project(place)
+    project = open_project(place)
+    if project.image_folder != (sample / "images").resolve():
+        raise UserError(
+            f"{place} is a project of other images than the bundled sample.",
+            "A new folder, or that of an earlier demo, is accepted.",
+            "Choose another with --out DIR.",
+        )
+    told.say(f"{place} is there from an earlier demo; what it finished is kept.")
+    return project
+
+
+def _train(told: _Told, project: Project, place: str) -> None:
+    job = Train(
+        project=place, method="cam", run=RUN, settings={"backbone": "tiny_cnn", "pretrained": "false"}
+    )
+    if RUN in {run.id for run in runs_of(project.root)}:
+        run = run_of(project.root, RUN)
+        if run.status == "finished":
+            told.say(f"The run {RUN} is trained.")
+            return
+        if not run.resumable:
+            raise UserError(
+                f"The run {RUN} of this demo is being trained right now.",
+                "One demo at a time works in a folder.",
+                "Wait for it, or choose another folder with --out DIR.",
+            )
+        job = replace(job, resume=True)
+    told.do(job)
+
+
+def _look(told: _Told, out: Path, project: str) -> str | None:
+    """Open the window on the trained project, or draw it into files; return their folder."""
+    check_window()
+    if has_display():
+        told.say(f"\n$ wsss view {project}")
+        open_window(project)
+        return None
+    if not can_imagine():
+        told.say(
+            "There is no display, so no window opens. With the Debian package xvfb, "
+            "`wsss demo` writes screenshots instead; with a screen, `wsss view` opens the project."
+        )
+        return None
+    pictures = out / "screenshots"
+    told.say(f"\nThere is no display: drawing screenshots into {pictures}.")
+    with imagined() as environment:
+        open_window(project, options=("--screenshots", str(pictures.resolve())), environment=environment)
+    drawn = sorted(p.name for p in pictures.glob("*.png"))
+    told.say(f"{len(drawn)} screenshots: {', '.join(drawn)}")
+    return str(pictures)

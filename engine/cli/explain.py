@@ -1,0 +1,91 @@
+"""The parameters of a method, as `wsss train METHOD --help` prints them."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import engine
+from engine.cli.here import project_here
+from engine.errors import UserError, nearest
+from engine.messages import Methods
+from engine.params import text_of
+
+__all__ = ["parameters_of"]
+
+
+def parameters_of(verb: str, seen: argparse.Namespace) -> str:
+    """Return what stands below the options of `wsss VERB … --help`.
+
+    Args:
+        verb: The command; `train` knows its method, `infer` the method of its run.
+        seen: What stood before `--help` on the line.
+    """
+    method = getattr(seen, "method", None) if verb == "train" else None
+    if verb == "infer" and getattr(seen, "run", None):
+        method = engine.run_of(engine.open_project(project_here(seen.project)).root, seen.run).method
+    if method is None:
+        return {
+            "train": "`wsss train METHOD --help` lists the parameters of a method for --set.",
+            "infer": "`wsss infer RUN -p PROJECT --help` lists the parameters of the run's method for --set.",
+        }.get(verb, "")
+    cards: dict[str, Mapping[str, Any]] = {m["name"]: m for m in engine.do(Methods())["methods"]}
+    if method not in cards:
+        raise UserError(
+            f"There is no method '{method}'.",
+            f"Methods: {', '.join(cards)}.",
+            nearest(method, cards) or "`wsss methods` tells what each does.",
+        )
+    card = cards[method]
+    lines = [f"{card['title']}: {card['sentence']}", *_wrapped(card["citation"], ""), ""]
+    if not card["available"]:
+        return "\n".join([*lines, f"It cannot be used here: {card['why_not']}"])
+    lines += [f"parameters of {method} for --set:", *_table(card[verb])]
+    if card["presets"][verb]:
+        lines += ["", "presets (--set preset=NAME):"]
+        lines += [f"  {name:<10}{_settings(values)}" for name, values in card["presets"][verb].items()]
+    if verb == "train":
+        lines += ["", "how it is trained, for --set too:", *_table(card["plan"])]
+    return "\n".join(lines)
+
+
+def _table(fields: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for field in fields:
+        unit = f", {field['unit']}" if field["unit"] else ""
+        facts = f"(default: {text_of(field['default'])}; {_accepted(field)}{unit})"
+        lines.append(f"  {field['name']}")
+        lines += _wrapped(f"{field['doc']} {facts}", " " * 6)
+    return lines
+
+
+def _accepted(field: Mapping[str, Any]) -> str:
+    low, high = field["low"], field["high"]
+    match field["kind"]:
+        case "choice":
+            text = ", ".join(field["choices"])
+        case "bool":
+            text = "true or false"
+        case "int" | "float" | "numbers":
+            text = {"int": "a whole number", "float": "a number"}.get(
+                field["kind"], "numbers separated by commas"
+            )
+            if low is not None and high is not None:
+                text += f" from {low:g} to {high:g}"
+            elif low is not None:
+                text += f" of at least {low:g}"
+            elif high is not None:
+                text += f" of at most {high:g}"
+        case _:
+            text = {"run": "a run", "labels": "a label set", "path": "a path"}.get(field["kind"], "text")
+    return text + (", or none" if field["optional"] else "")
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{k}={text_of(v)}" for k, v in values.items()) or "the defaults"
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, 96, initial_indent=indent, subsequent_indent=indent)

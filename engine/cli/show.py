@@ -1,0 +1,121 @@
+"""Print a job's result for a person, on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from engine.cli.screen import span
+from engine.params import text_of
+
+__all__ = ["console", "show", "table"]
+
+
+def console() -> Console:
+    """Return the console of stdout; nothing in names or paths is taken for markup."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
+    """Return an empty table without frame; the columns in `numbers` are set flush right."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return made
+
+
+def show(verb: str, result: Mapping[str, Any]) -> None:
+    """Print the result of a job."""
+    out = console()
+    match verb:
+        case "methods":
+            _methods(out, result)
+        case "evaluate":
+            _evaluation(out, result)
+        case "new":
+            _project(out, result)
+        case "train" | "rerun":
+            _run(out, result)
+        case "infer":
+            kept = f" ({result['kept']} were there)" if result["kept"] else ""
+            out.print(f"{result['images']} images have the views {result['views']}{kept}.", soft_wrap=True)
+        case "label":
+            out.print(
+                f"{result['images']} images have the labels '{result['labels']}' from {result['source']}.", soft_wrap=True
+            )
+        case _:
+            _facts(out, result)
+
+
+def _project(out: Console, result: Mapping[str, Any]) -> None:
+    splits = ", ".join(f"{name} {count}" for name, count in result["splits"].items())
+    out.print(f"The project {result['project']} has {result['images']} images.", soft_wrap=True)
+    out.print(f"classes: {', '.join(f'{n} {c}' for n, c in result['tags'].items())}", soft_wrap=True)
+    out.print(f"splits: {splits or 'none'}; without a tag: {result['untagged']}", soft_wrap=True)
+
+
+def _run(out: Console, result: Mapping[str, Any]) -> None:
+    numbers = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items())
+    out.print(f"The run {result['run']} is {result['status']} after {span(result['seconds'])}: {numbers}.", soft_wrap=True)
+
+
+def _methods(out: Console, result: Mapping[str, Any]) -> None:
+    rows = table("name", "what it does", "needs", "shows")
+    for card in result["methods"]:
+        text = card["sentence"] if card["available"] else f"Not available: {card['why_not']}"
+        rows.add_row(
+            Text(card["name"]), Text(text), Text(", ".join(card["needs"])), Text(", ".join(card["shows"]))
+        )
+    out.print(rows)
+    out.print("\n`wsss train METHOD --help` lists the parameters of one.")
+
+
+def _evaluation(out: Console, result: Mapping[str, Any]) -> None:
+    rows = table("class", "IoU", "precision", "recall", numbers=("IoU", "precision", "recall"))
+    for name, iou in result["iou"].items():
+        if iou is not None:
+            more = (result.get(f"class_{k}", {}).get(name) for k in ("precision", "recall"))
+            rows.add_row(Text(name), percent(iou), *(percent(value) for value in more))
+    rows.add_row("mean", percent(result["miou"]), percent(result["precision"]), percent(result["recall"]))
+    out.print(rows)
+    threshold = result.get("threshold")
+    at = f" at threshold {threshold:g}" if threshold is not None else ""
+    best = ", the best of the sweep, chosen with the truth" if "curve" in result else ""
+    out.print(f"\nmIoU {percent(result['miou'])} over {result['images']} images{at}{best}.", soft_wrap=True)
+
+
+def percent(share: float | None) -> str:
+    """Return a share as a percentage with one decimal, or a dash."""
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _facts(out: Console, result: Mapping[str, Any]) -> None:
+    for key, value in result.items():
+        name = key.replace("_", " ")
+        if isinstance(value, Mapping):
+            inside = ", ".join(f"{k} {_text(v)}" for k, v in value.items())
+            out.print(f"{name}: {inside or 'none'}", soft_wrap=True)
+        elif isinstance(value, list) and any(not isinstance(v, (str, int, float)) for v in value):
+            out.print(f"{name}:", soft_wrap=True)
+            for row in value:
+                out.print(f"  {_text(row)}", soft_wrap=True)
+        elif isinstance(value, list) and value and all(isinstance(v, str) and " " in v for v in value):
+            out.print(f"{name}:", soft_wrap=True)
+            for line in value:
+                out.print(f"  {line}", soft_wrap=True)
+        else:
+            out.print(f"{name}: {_text(value)}", soft_wrap=True)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_text(v)}" for k, v in value.items())
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if value is None or value == []:
+        return "none"
+    return text_of(value).replace(",", ", ") if isinstance(value, list) else text_of(value)

@@ -1,0 +1,175 @@
+"""Write a dataset to a new folder, whole or not at all, with a report of what it cannot hold."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from engine.atomic import new_folder, write_json
+from engine.errors import UserError
+from engine.formats import Format, Labelled, format_named
+from engine.messages import Event, Export, Progress, Said
+from engine.pace import Pace
+from engine.results import CamStack
+from engine.store import LabelSet, Project, Views, is_name, label_set, open_project, source_of
+from engine.store.names import now
+from engine.work import Halted, Work
+
+__all__ = ["run"]
+
+PROVENANCE = "provenance.json"
+
+
+def run(job: Export, desk: Work) -> Generator[Event, None, dict[str, Any]]:
+    """Export labels, or with a format of maps the maps that the labels were made from.
+
+    Raises:
+        UserError: There is nothing to export, or the folder is in the way.
+    """
+    project = open_project(job.project)
+    chosen = format_named(job.format)
+    out = Path(job.out).expanduser().resolve()
+    _check_out(out, project, overwrite=job.overwrite)
+    if job.labels == "corrected" or job.only == "approved":
+        raise UserError(
+            "The project holds no corrected or approved masks.",
+            "Labels made by `wsss label` or read by `wsss import` can be exported.",
+            "Name them with --labels, without --only.",
+        )
+    wanted = project.stems(job.split)
+    source: LabelSet | Views
+    if chosen.kind == "cams":
+        source = _maps(project, job.labels)
+        where = f"the views {source}"
+    else:
+        source = label_set(project.root, project.colours, job.labels)
+        where = f"the labels '{source.name}'"
+    there = set(source.stems())
+    stems = [s for s in wanted if s in there]
+    if not stems:
+        raise UserError(f"None of these images is in {where}.", f"It holds {len(there)} image(s).")
+    lost = list(chosen.loses)
+    if len(stems) < len(wanted):
+        lost.append(
+            f"{len(wanted) - len(stems)} of {len(wanted)} images are not in {where} and are left out."
+        )
+    result: dict[str, Any] = {
+        "format": chosen.name,
+        "out": str(out),
+        "images": len(stems),
+        "left_out": len(wanted) - len(stems),
+        "dry_run": job.dry_run,
+    }
+    if job.dry_run:
+        return {**result, "lost": lost}
+    lost += yield from _written(project, chosen, source, stems, out, job, lost)
+    for text in lost:
+        yield Said(text=text)
+    return {**result, "lost": lost}
+
+
+def _written(
+    project: Project,
+    chosen: Format,
+    source: LabelSet | Views,
+    stems: list[str],
+    out: Path,
+    job: Export,
+    known: list[str],
+) -> Generator[Event, None, list[str]]:
+    """Write in a thread, telling how far it is; stopping leaves nothing behind."""
+    done, halted = [0], threading.Event()
+
+    def counted(items: Iterator[Any]) -> Iterator[Any]:
+        for item in items:
+            if halted.is_set():
+                raise Halted
+            yield item
+            done[0] += 1
+
+    with new_folder(out, replace=job.overwrite) as folder, ThreadPoolExecutor(max_workers=1) as pool:
+        if isinstance(source, Views):
+            stacks = (CamStack.load(source.path(s)) for s in stems)
+            future = pool.submit(chosen.write, folder, counted(stacks), _tensor(chosen))
+        else:
+            items = (Labelled(s, project.path(s), source.read(s)) for s in stems)
+            splits = {n: [s for s in of if s in set(stems)] for n, of in project.splits.items()}
+            future = pool.submit(
+                chosen.write,
+                folder,
+                counted(items),
+                project.classes,
+                project.colours,
+                splits or {"train": stems},
+            )
+        pace = Pace(len(stems))
+        try:
+            while not future.done():
+                wait([future], timeout=0.1)
+                yield Progress(
+                    done=done[0], total=len(stems), seconds_left=pace.left(done[0]), phase="images"
+                )
+        finally:
+            halted.set()
+        lost = future.result()
+        facts = source.facts
+        write_json(
+            folder / PROVENANCE,
+            {
+                "made_by": "wsss-napari",
+                "when": now(),
+                "project": project.name,
+                "format": chosen.name,
+                "labels": job.labels,
+                "source": facts.get("source", str(source) if isinstance(source, Views) else None),
+                "rule": facts.get("made_by"),
+                "weights": facts.get("weights"),
+                "classes": list(project.classes),
+                "images": len(stems),
+                "lost": [*known, *lost],
+            },
+        )
+    return lost
+
+
+def _check_out(out: Path, project: Project, *, overwrite: bool) -> None:
+    if not out.exists():
+        return
+    if not overwrite:
+        raise UserError(
+            f"{out} exists already.",
+            "A folder that does not exist yet is accepted.",
+            "Choose another, or add --overwrite.",
+        )
+    ours = out.is_dir() and not out.is_symlink() and ((out / PROVENANCE).is_file() or not any(out.iterdir()))
+    inside = project.root.is_relative_to(out) or project.image_folder.is_relative_to(out)
+    if not ours or inside:
+        raise UserError(
+            f"{out} was not made by `wsss export`, so it is not replaced.",
+            "--overwrite replaces a folder that holds an earlier export, or an empty one.",
+            "Choose another --out.",
+        )
+
+
+def _maps(project: Project, name: str) -> Views:
+    """Return the views that labels were made from, or that RUN[/VIEWS] names."""
+    if is_name(name) and (project.root / "labels" / name).is_dir():
+        found = label_set(project.root, project.colours, name).facts.get("source")
+        if not isinstance(found, str):
+            raise UserError(
+                f"The labels '{name}' were not made from maps.", "A format of masks can hold them."
+            )
+        return source_of(project.root, found)
+    return source_of(project.root, name)
+
+
+def _tensor(chosen: Format) -> Callable[[Any], Any] | None:
+    """Return what turns arrays into the tensors that IRN's own code wants to find, where it does."""
+    if chosen.name != "irn-cam":
+        return None
+    import torch
+
+    return torch.from_numpy

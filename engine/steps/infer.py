@@ -1,0 +1,193 @@
+"""Draw a run's views of a split, of some images, or of all."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.atomic import write_json
+from engine.errors import UserError
+from engine.messages import Event, Infer, Progress, Said, Viewed
+from engine.method import Method, Shot
+from engine.pace import Pace
+from engine.params import as_settings, parse
+from engine.results import CamStack
+from engine.steps.train import build_trained
+from engine.store import Project, Run, Views, digest_of, file_digest, open_project, run_of
+from engine.train.fabric import start_fabric
+from engine.work import Halted, Work
+
+__all__ = ["run"]
+
+# Pixels of one batch, all images together: about 1 GB of features for a ResNet-50 at scale 2.
+_BATCH_PIXELS = {"cpu": 400_000, "cuda": 8_000_000}
+
+
+def run(job: Infer, desk: Work) -> Generator[Event, None, dict[str, Any]]:
+    """Draw views; what is there already and was made the same way is kept.
+
+    Raises:
+        UserError: The run has no weights, or a setting is wrong.
+    """
+    project = open_project(job.project)
+    chosen = run_of(project.root, job.run)
+    views = chosen.views(job.views)
+    fabric = start_fabric(job)
+    method, net = _network(project, chosen, desk, fabric.device)
+    settings = parse(method.Views, job.settings)
+    weights = file_digest(chosen.weights)
+    made_by = {
+        "method": chosen.method,
+        "version": method.VERSION,
+        "settings": as_settings(settings),
+        "weights": weights,
+    }
+    stems = project.stems(job.split, job.images)
+    before = views.facts
+    if before and {k: before.get(k) for k in made_by} != made_by:
+        # A mixture of settings under one name would be worthless, so the old ones go.
+        yield Said(
+            text=f"The views {views} had other settings or weights; they are replaced.", level="warning"
+        )
+    if fabric.is_global_zero:
+        write_json(views.folder / "views.json", {**made_by, "kinds": list(method.SHOWS), "run": chosen.id})
+    fabric.barrier()
+    mine = stems[fabric.global_rank :: fabric.world_size]
+    tags = project.tags()
+    todo: dict[tuple[int, int], list[tuple[str, str]]] = defaultdict(list)
+    skipped = 0
+    for stem in mine:
+        image = project.image(stem)
+        digest = digest_of([made_by, image.sha256, _says(tags.row(stem), settings)])
+        if _is_there(views.path(stem), digest):
+            skipped += 1
+        else:
+            todo[image.height, image.width].append((stem, digest))
+    if skipped:
+        yield Said(text=f"{skipped} of {len(mine)} images have these views already.")
+    done, total = skipped, len(mine)
+    yield Progress(done=done, total=total, phase="images")
+    pace = Pace(total - skipped)
+    aside: list[str] = []
+    for stem, found in _drawn(project, method, net, settings, todo, tags.row, fabric.device, views):
+        if isinstance(found, str):
+            aside.append(stem)
+            yield Said(text=f"{stem} was passed over: {found}", level="warning")
+        else:
+            yield Viewed(image=stem, kind="cams", path=found.relative_to(project.root).as_posix())
+        done += 1
+        yield Progress(done=done, total=total, seconds_left=pace.left(done - skipped), phase="images")
+        if fabric.world_size > 1 and desk.stop():
+            raise Halted
+    fabric.barrier()
+    return {
+        "run": chosen.id,
+        "views": str(views),
+        "images": len(stems) - len(aside),
+        "kept": skipped,
+        "passed_over": aside,
+    }
+
+
+def _network(
+    project: Project, chosen: Run, desk: Work, device: torch.device
+) -> tuple[Method[Any, Any], torch.nn.Module]:
+    """Return the network of a run, from the child's memory when it is the one used last."""
+    key = (str(project.root), chosen.id, file_digest(chosen.weights), str(device))
+    if desk.warm.get("key") != key:
+        desk.warm.clear()  # one network at a time: a second one may not fit beside it
+        method, net = build_trained(project, chosen)
+        desk.warm.update(key=key, method=method, net=net.to(device, memory_format=torch.channels_last))
+    return desk.warm["method"], desk.warm["net"]
+
+
+def _says(row: NDArray[np.int8], settings: Any) -> list[int]:
+    """Return what of the tags the views depend on."""
+    return [int(s) for s in row] if getattr(settings, "classes", "present") == "present" else []
+
+
+def _is_there(path: Path, digest: str) -> bool:
+    try:
+        return CamStack.load(path).facts.get("digest") == digest
+    except (FileNotFoundError, UserError):
+        return False
+
+
+def _drawn(
+    project: Project,
+    method: Method[Any, Any],
+    net: torch.nn.Module,
+    settings: Any,
+    todo: dict[tuple[int, int], list[tuple[str, str]]],
+    row_of: Any,
+    device: torch.device,
+    views: Views,
+) -> Iterator[tuple[str, Path | str]]:
+    """Yield (stem, path written) or (stem, why it was passed over).
+
+    The next batch is read and the last one written by threads while the network works.
+    """
+    batches = [b for size, items in todo.items() for b in _batches(size, items, device)]
+    digests = {stem: digest for items in todo.values() for stem, digest in items}
+    with ThreadPoolExecutor(max_workers=max(2, min(8, os.cpu_count() or 2))) as pool:
+        ahead = [pool.submit(_read, project, b, row_of) for b in batches[:2]]
+        writing: list[tuple[str, Path, Future[None]]] = []
+        try:
+            for n in range(len(batches)):
+                shots, broken = ahead.pop(0).result()
+                if n + 2 < len(batches):
+                    ahead.append(pool.submit(_read, project, batches[n + 2], row_of))
+                yield from broken
+                if shots:
+                    with torch.no_grad():
+                        found = list(method.infer(net, shots, settings))
+                    for stem, stack in found:
+                        stack.facts["digest"] = digests[stem]
+                        path = views.path(stem, stack.KIND)
+                        writing.append((stem, path, pool.submit(stack.save, path)))
+                # Told only once it is on disk, and never far behind.
+                while writing and (writing[0][2].done() or len(writing) > 8):
+                    stem, path, written = writing.pop(0)
+                    written.result()
+                    yield stem, path
+            for stem, path, written in writing:
+                written.result()
+                yield stem, path
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def _batches(
+    size: tuple[int, int], items: Sequence[tuple[str, str]], device: torch.device
+) -> Iterator[list[str]]:
+    count = max(1, _BATCH_PIXELS.get(device.type, _BATCH_PIXELS["cpu"]) // max(1, size[0] * size[1]))
+    for at in range(0, len(items), count):
+        yield [stem for stem, _ in items[at : at + count]]
+
+
+def _read(project: Project, stems: Sequence[str], row_of: Any) -> tuple[list[Shot], list[tuple[str, str]]]:
+    shots: list[Shot] = []
+    broken: list[tuple[str, str]] = []
+    for stem in stems:
+        image = project.image(stem)
+        try:
+            pixels = project.read(stem).pixels
+        except UserError as error:
+            broken.append((stem, error.found))
+            continue
+        if pixels.shape[:2] != (image.height, image.width):
+            broken.append(
+                (stem, "its size changed since the project was made; run `wsss relink` on its folder")
+            )
+            continue
+        shots.append(Shot(stem, pixels, row_of(stem)))
+    return shots, broken

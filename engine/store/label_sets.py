@@ -1,0 +1,133 @@
+"""Pseudo-labels: `labels/<name>/<image>.png` and the rule that made them; engine output only."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL.PngImagePlugin import PngInfo
+
+from engine import images as pixels
+from engine.atomic import write_bytes, write_json
+from engine.colours import rgb_of
+from engine.errors import UserError, nearest
+from engine.store.names import check_name, is_name
+
+__all__ = ["LabelSet", "indexed_png", "label_set", "label_sets"]
+
+_DIGEST = "wsss-digest"
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """One set of masks of a project."""
+
+    folder: Path
+    colours: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Content of rule.json: rule, source, digests; empty when there is none."""
+        try:
+            value = json.loads((self.folder / "rule.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def write_facts(self, facts: dict[str, Any]) -> None:
+        """Replace rule.json."""
+        write_json(self.folder / "rule.json", facts)
+
+    def path(self, stem: str) -> Path:
+        return self.folder / f"{stem}.png"
+
+    def stems(self) -> tuple[str, ...]:
+        """Return the images that have a mask, sorted."""
+        if not self.folder.is_dir():
+            return ()
+        return tuple(sorted(p.stem for p in self.folder.glob("*.png") if not p.name.startswith(".")))
+
+    def read(self, stem: str) -> NDArray[np.uint8]:
+        """Return a mask, [H, W] uint8: 0 background, class + 1, 255 unsure.
+
+        Raises:
+            FileNotFoundError: There is none.
+            UserError: It is damaged.
+        """
+        path = self.path(stem)
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        return pixels.read_mask(path)
+
+    def write(self, stem: str, mask: NDArray[np.uint8], digest: str = "") -> None:
+        """Write a mask atomically, with the digest of what made it."""
+        write_bytes(self.path(stem), indexed_png(mask, self.colours, {_DIGEST: digest}))
+
+    def digest(self, stem: str) -> str:
+        """Return the digest that a mask was written with, or an empty string."""
+        try:
+            with Pillow.open(self.path(stem)) as image:
+                return str(image.info.get(_DIGEST, ""))
+        except (OSError, ValueError, SyntaxError):
+            return ""
+
+
+def label_sets(root: Path, colours: tuple[str, ...]) -> list[LabelSet]:
+    """Return the label sets of a project, sorted by name."""
+    folder = root / "labels"
+    if not folder.is_dir():
+        return []
+    return [LabelSet(f, colours) for f in sorted(folder.iterdir()) if f.is_dir() and is_name(f.name)]
+
+
+def label_set(root: Path, colours: tuple[str, ...], name: str, *, new: bool = False) -> LabelSet:
+    """Return a label set by name; with `new` it need not exist.
+
+    Raises:
+        UserError: There is none of that name, or the name cannot be used.
+    """
+    check_name(name, "labels")
+    found = LabelSet(root / "labels" / name, colours)
+    if not new and not found.folder.is_dir():
+        known = [s.name for s in label_sets(root, colours)]
+        raise UserError(
+            f"The project has no labels '{name}'.",
+            f"Labels: {', '.join(known) or 'none yet'}.",
+            nearest(name, known) or "Make them with `wsss label -p PROJECT --source RUN --name NAME`.",
+        )
+    return found
+
+
+def indexed_png(
+    mask: NDArray[np.uint8], colours: tuple[str, ...], texts: dict[str, str] | None = None
+) -> bytes:
+    """Return an 8-bit palette PNG of a mask: index 0 black, class i in its colour, 255 grey-beige.
+
+    Args:
+        mask: [H, W] uint8.
+        colours: `#RRGGBB` of the project's classes.
+        texts: PNG text chunks to add.
+    """
+    palette = bytearray(768)
+    for i, colour in enumerate(colours[:254], start=1):
+        palette[3 * i : 3 * i + 3] = bytes(rgb_of(colour))
+    palette[765:768] = bytes((224, 224, 192))
+    image = Pillow.fromarray(mask)
+    image.putpalette(bytes(palette), "RGB")  # turns L into P, the indexes stay
+    info = PngInfo()
+    for key, value in (texts or {}).items():
+        info.add_text(key, value)
+    out = io.BytesIO()
+    # bits=8: Pillow would write 1 bit a pixel for two colours, which many readers refuse.
+    image.save(out, "PNG", bits=8, pnginfo=info, compress_level=4)
+    return out.getvalue()

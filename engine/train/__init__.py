@@ -1,0 +1,1 @@
+"""Batches, the one loop, optimisers, checkpoints."""

@@ -1,0 +1,58 @@
+"""What one step of training is given, and what the loop asks of whoever is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+__all__ = ["Batch", "Clock", "Losses", "Trained"]
+
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where training stands; schedules are functions of `fraction`, never of step numbers."""
+
+    step: int
+    steps: int
+    epoch: int
+
+    @property
+    def fraction(self) -> float:
+        """Share of the training that is done, in [0, 1)."""
+        return self.step / max(1, self.steps)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One rank's share of a global batch.
+
+    Attributes:
+        images: [B, 3, h, w] float32, normalised as the backbone wants.
+        targets: [B, C] int8 in {1 present, 0 absent, -1 unknown}.
+        stems: Names of the images.
+        known: Number of known tags in the global batch; losses divide by it so that one
+            rank and many agree.
+        world: Number of ranks, over which gradients are averaged.
+        counts: [2, C] float32, how many training images have each class present, absent.
+    """
+
+    images: Tensor
+    targets: Tensor
+    stems: tuple[str, ...]
+    known: int
+    world: int
+    counts: Tensor
+
+
+class Trained(Protocol):
+    """What the loop asks of a method."""
+
+    def training_step(self, net: nn.Module, batch: Batch, clock: Clock) -> Losses:
+        """Return name -> weighted scalar; their sum is minimised."""
+
+    def after_step(self, net: nn.Module, clock: Clock) -> None:
+        """Do what must follow an optimiser step."""

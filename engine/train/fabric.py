@@ -1,0 +1,36 @@
+"""Device, precision and ranks of a job, through Lightning Fabric."""
+
+from __future__ import annotations
+
+import os
+
+from lightning_fabric import Fabric
+
+from engine import compute
+from engine.messages import Job
+
+__all__ = ["start_fabric"]
+
+
+def start_fabric(job: Job) -> Fabric:
+    """Return Fabric on the job's device, launched; under torchrun it is one of many ranks.
+
+    Raises:
+        UserError: The device is not there.
+    """
+    device = compute.device(job.device)
+    compute.threads(job.threads)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+    devices: int | list[int] = (
+        local if device.type == "cpu" else ([device.index] if device.index is not None else local)
+    )
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=devices,
+        num_nodes=max(1, world // local),
+        strategy="ddp" if world > 1 else "auto",
+        precision=compute.precision(device),
+    )
+    fabric.launch()
+    return fabric

@@ -1,0 +1,225 @@
+"""Class chips: filled = present, outlined = unknown, struck = absent; the ringed one is the class talked about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QPoint, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QContextMenuEvent, QFont, QMouseEvent, QPainter, QPaintEvent, QPen
+from qtpy.QtWidgets import QAbstractButton, QInputDialog, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from superqt import QFlowLayout
+
+from engine.tags import ABSENT, PRESENT, UNKNOWN
+from wsss_napari.desk import Desk
+from wsss_napari.palette import ink_on
+from wsss_napari.session import STATES
+
+__all__ = ["Chip", "ChipFlow", "paint_chip"]
+
+# More chips than this would push the page off the dock; the rest are under "… more".
+_MOST = 14
+_NEXT = {UNKNOWN: PRESENT, PRESENT: ABSENT, ABSENT: UNKNOWN}
+
+
+def paint_chip(
+    painter: QPainter, box: QRectF, text: str, colour: str, state: int, ink: QColor, *, chosen: bool = False
+) -> None:
+    """Paint one chip into `box`; the same chip on the context bar and under thumbnails."""
+    painter.save()
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    inner = box.adjusted(1.5, 1.5, -1.5, -1.5)
+    radius = inner.height() / 2
+    shade = QColor(colour)
+    font = QFont(painter.font())
+    if state == PRESENT:
+        painter.setBrush(shade)
+        painter.setPen(QPen(shade, 1.2))
+        text_colour = QColor(ink_on(colour))
+    else:
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        faint = QColor(ink)
+        faint.setAlphaF(0.45 if state == ABSENT else 0.75)
+        painter.setPen(QPen(faint, 1.0, Qt.PenStyle.SolidLine if state == UNKNOWN else Qt.PenStyle.DotLine))
+        text_colour = QColor(ink)
+        text_colour.setAlphaF(0.6 if state == ABSENT else 0.95)
+        font.setStrikeOut(state == ABSENT)
+    painter.drawRoundedRect(inner, radius, radius)
+    swatch = inner.height() * 0.42
+    left = inner.left() + radius * 0.8
+    if state != PRESENT:
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(shade)
+        painter.drawEllipse(QRectF(left, inner.center().y() - swatch / 2, swatch, swatch))
+    if chosen:
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(ink, 2.0))
+        painter.drawRoundedRect(box.adjusted(1, 1, -1, -1), radius + 1, radius + 1)
+    painter.setFont(font)
+    painter.setPen(text_colour)
+    start = left + (swatch + 4 if state != PRESENT else 2)
+    room = QRectF(start, inner.top(), inner.right() - start - radius * 0.5, inner.height())
+    fitted = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, int(room.width()) + 1)
+    painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, fitted)
+    painter.restore()
+
+
+class Chip(QAbstractButton):
+    """One class in the image in front.
+
+    Signals:
+        picked: Make it the class talked about.
+        asked: (state) the person wants it set.
+    """
+
+    picked = Signal()
+    asked = Signal(int)
+
+    def __init__(self, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setText(name)
+        self.colour = "#888888"
+        self.state = UNKNOWN
+        self.chosen = False
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.clicked.connect(self.picked)
+
+    def show_as(self, colour: str, state: int, chosen: bool, digit: str) -> None:
+        """Show a state."""
+        self.colour, self.state, self.chosen = colour, state, chosen
+        key = f" (key {digit} on the Tags page)" if digit else ""
+        self.setToolTip(
+            f"{self.text()}: {STATES[state]}{key}\nClick: talk about this class. Ctrl+click: next state. Right click: choose."
+        )
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        """Return the room that the name needs, at most 150 px."""
+        metrics = self.fontMetrics()
+        height = metrics.height() + 8
+        return QSize(min(metrics.horizontalAdvance(self.text()) + height + 16, 150), height)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Paint the chip."""
+        painter = QPainter(self)
+        ink = self.palette().color(self.foregroundRole())
+        paint_chip(painter, QRectF(self.rect()), self.text(), self.colour, self.state, ink, chosen=self.chosen)
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        """Set the next state on Ctrl+click."""
+        if event is not None and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            self.asked.emit(_NEXT[self.state])
+            return
+        super().mousePressEvent(event)
+
+    def contextMenuEvent(self, event: QContextMenuEvent | None) -> None:
+        """Offer the three states."""
+        menu = QMenu(self)
+        for state, word in STATES.items():
+            action = menu.addAction(word.capitalize())
+            action.setCheckable(True)
+            action.setChecked(state == self.state)
+            action.triggered.connect(lambda _=False, s=state: self.asked.emit(s))
+        menu.popup(event.globalPos() if event is not None else self.mapToGlobal(QPoint(0, self.height())))
+
+
+class ChipFlow(QWidget):
+    """The chips of the image in front, wrapped into lines, and "+" for a new class."""
+
+    def __init__(self, desk: Desk, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.desk = desk
+        self.session = desk.session
+        self._chips: dict[int, Chip] = {}
+        self._flow = QFlowLayout()
+        self._flow.setContentsMargins(0, 0, 0, 0)
+        self._flow.setHorizontalSpacing(4)
+        self._flow.setVerticalSpacing(4)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(self._flow)
+        self._more = _small("… more", "Classes that are not shown: choose one to talk about")
+        self._more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self._more.setMenu(QMenu(self._more))
+        self._add = _small("+", "Add a class")
+        self._add.clicked.connect(self._ask_class)
+        events = self.session.events
+        for signal in (events.project, events.image, events.cls, self.session.classes_changed):
+            signal.connect(self.refresh)
+        self.session.tags_changed.connect(self.refresh)
+        self.refresh()
+
+    @property
+    def chips(self) -> dict[int, Chip]:
+        """Class index -> chip, of those shown."""
+        return self._chips
+
+    def refresh(self, _: Any = None) -> None:
+        """Show the states of the image in front."""
+        project, image = self.session.project, self.session.image
+        self.setVisible(project is not None)
+        if project is None:
+            return
+        row = project.tags().row(image) if image is not None else None
+        states = [UNKNOWN if row is None else int(row[i]) for i in range(len(project.classes))]
+        shown = self._choose(states)
+        if [(i, self._chips[i].text()) for i in self._chips] != [(i, project.classes[i]) for i in shown]:
+            self._rebuild(shown)
+        colours = self.desk.colours
+        for i, chip in self._chips.items():
+            digit = str(i + 1) if i < 9 else ""
+            chip.show_as(colours[i], states[i], i == self.session.cls, digit)
+
+    def _choose(self, states: list[int]) -> list[int]:
+        if len(states) <= _MOST:
+            return list(range(len(states)))
+        first = [i for i, s in enumerate(states) if s == PRESENT or i == self.session.cls]
+        rest = [i for i in range(len(states)) if i not in first]
+        return sorted((first + rest)[: max(_MOST, len(first))])
+
+    def _rebuild(self, shown: list[int]) -> None:
+        project = self.session.project
+        assert project is not None
+        while self._flow.count():
+            self._flow.takeAt(0)
+        for chip in self._chips.values():
+            chip.hide()
+            chip.deleteLater()
+        self._chips = {}
+        for i in shown:
+            chip = Chip(project.classes[i], self)
+            chip.picked.connect(lambda i=i: self._pick(i))
+            chip.asked.connect(lambda state, i=i: self._set(i, state))
+            self._flow.addWidget(chip)
+            chip.show()
+            self._chips[i] = chip
+        menu = self._more.menu()
+        menu.clear()
+        hidden = [i for i in range(len(project.classes)) if i not in shown]
+        for i in hidden:
+            menu.addAction(project.classes[i]).triggered.connect(lambda _=False, i=i: self._pick(i))
+        self._more.setText(f"… {len(hidden)} more")
+        self._flow.addWidget(self._more)
+        self._flow.addWidget(self._add)
+        self._more.setVisible(bool(hidden))
+
+    def _pick(self, cls: int) -> None:
+        self.session.cls = cls
+
+    def _set(self, cls: int, state: int) -> None:
+        if self.session.image is not None:
+            self.desk.guard(self.session.set_tag, self.session.image, cls, state)
+
+    def _ask_class(self) -> None:
+        name, given = QInputDialog.getText(self, "Add a class", "Name of the class:")
+        if given and name.strip():
+            self.desk.guard(self.session.add_class, name.strip())
+
+
+def _small(text: str, tip: str) -> QToolButton:
+    button = QToolButton()
+    button.setText(text)
+    button.setToolTip(tip)
+    button.setProperty("wsss", "quiet")
+    return button

@@ -1,0 +1,233 @@
+"""What the pages of one viewer share: session, engine, layers, keys, plots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary, ref
+
+from napari.utils.notifications import show_error, show_info, show_warning
+from psygnal import EmitLoopError
+
+from engine.errors import UserError
+from engine.messages import (
+    Event,
+    Failed,
+    Finished,
+    Import,
+    Job,
+    Label,
+    Relink,
+    Rerun,
+    Said,
+    Started,
+    Stopped,
+    Train,
+)
+from wsss_napari import palette
+from wsss_napari._compat import bare, when_gone
+from wsss_napari.keys import Keys
+from wsss_napari.layers import Layers
+from wsss_napari.session import Session, session_of
+from wsss_napari.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from wsss_napari.plots import Plots
+    from wsss_napari.worker import Engine
+
+__all__ = ["PHOTOGRAPH", "Desk", "desk_of"]
+
+PHOTOGRAPH = "photograph"
+
+J = TypeVar("J", bound=Job)
+
+
+class Desk:
+    """One per viewer, shared by all docks of that viewer; get it by `desk_of(viewer)`.
+
+    Making it adds no layer and starts no process: the engine's child starts with the first
+    job, the plot strip appears with the first plot.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = ref(bare(viewer))
+        self.session: Session = session_of(viewer)
+        self.layers = Layers(viewer)
+        self.keys = Keys(viewer)
+        self._engine: Engine | None = None
+        self._plots: Plots | None = None
+        self._hidden: list[Any] = []
+        self._waiting: list[Callable[[Any], None]] = []
+        self._closers: list[Callable[[], None]] = []
+        self.keys.bind(
+            "",
+            {
+                "next_image": lambda _: self.session.next_image(),
+                "previous_image": lambda _: self.session.previous_image(),
+                "next_class": lambda _: self.session.next_class(),
+                "previous_class": lambda _: self.session.next_class(-1),
+                "hide": self._hide_ours,
+                "undo": lambda _: self._travel(self.session.history.undo, "Undone"),
+                "redo": lambda _: self._travel(self.session.history.redo, "Done again"),
+            },
+        )
+        self.session.events.image.connect(self._show_photograph)
+        self.session.said.connect(self.said)
+        when_gone(viewer, self.close)
+
+    @property
+    def viewer(self) -> Any:
+        """The viewer, or None when it is gone."""
+        return self._viewer()
+
+    @property
+    def history(self) -> Any:
+        """The one undo of this viewer."""
+        return self.session.history
+
+    @property
+    def settings(self) -> Settings:
+        """What the person set in napari's preferences."""
+        return settings()
+
+    @property
+    def engine(self) -> Engine:
+        """The child process that does the work; made at first need."""
+        if self._engine is None:
+            from wsss_napari.worker import Engine
+
+            self._engine = Engine()
+            self._engine.event.connect(self._on_event)
+            waiting, self._waiting = self._waiting, []
+            for callback in waiting:
+                callback(self._engine)
+        return self._engine
+
+    @property
+    def working(self) -> bool:
+        """Whether the engine has a job; asking does not start it."""
+        return self._engine is not None and self._engine.busy
+
+    def when_engine(self, callback: Callable[[Any], None]) -> None:
+        """Call back with the engine once there is one; asking for it here would start it."""
+        if self._engine is not None:
+            callback(self._engine)
+        else:
+            self._waiting.append(callback)
+
+    @property
+    def plots(self) -> Plots:
+        """The strip for plots at the bottom of the window; made at first need."""
+        if self._plots is None:
+            from wsss_napari.plots import Plots
+
+            self._plots = Plots(self.viewer)
+        return self._plots
+
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """`#RRGGBB` of each class of the open project, in the palette that the person chose."""
+        project = self.session.project
+        return () if project is None else palette.class_shades(project.colours, self.settings.palette)
+
+    def job(self, kind: type[J], **fields: Any) -> J:
+        """Return a job on the open project with the device and threads of the settings."""
+        project = self.session.project
+        if project is not None:
+            fields.setdefault("project", str(project.root))
+        if kind.WORKS:
+            chosen = self.settings
+            fields.setdefault("device", chosen.device)
+            fields.setdefault("threads", chosen.threads or None)
+        return kind(**fields)
+
+    def submit(self, job: Job, then: Callable[[Event], None] | None = None) -> str:
+        """Give a job to the engine and return its id, empty when it was refused; `then` gets its ending."""
+        return str(self.guard(lambda: self.engine.submit(job, then=then)) or "")
+
+    def said(self, level: str, text: str) -> None:
+        """Show a sentence as napari's notice; level is info, warning or error."""
+        {"info": show_info, "warning": show_warning, "error": show_error}[level](text)
+
+    def guard(self, action: Callable[..., Any], *args: Any) -> Any:
+        """Call `action`; a mistake of the person becomes a notice, and None is returned."""
+        try:
+            return action(*args)
+        except UserError as mistake:
+            self.said("error", str(mistake))
+        except EmitLoopError as error:
+            # The mistake came up in a page that listens to the session.
+            if not isinstance(error.__cause__, UserError):
+                raise
+            self.said("error", str(error.__cause__))
+        return None
+
+    def when_closed(self, callback: Callable[[], None]) -> None:
+        """Call back when the window goes, for pages that hold threads or files."""
+        self._closers.append(callback)
+
+    def close(self) -> None:
+        """End the child process and all threads; called when the window goes."""
+        closers, self._closers = self._closers, []
+        for closer in closers:
+            closer()
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+        self.session.events.image.disconnect(self._show_photograph)
+        self.session.said.disconnect(self.said)
+
+    def _show_photograph(self, stem: str | None) -> None:
+        project = self.session.project
+        if self.viewer is None:
+            return
+        if stem is None or project is None:
+            self.layers.remove_all()
+            return
+        picture = self.guard(project.read, stem)
+        if picture is not None:
+            self.layers.show_image(PHOTOGRAPH, picture.pixels, stem)
+
+    def _hide_ours(self, chord: str) -> None:
+        if chord:
+            ours = [self.layers.get(k) for k in self.layers.keys if k != PHOTOGRAPH]
+            self._hidden = [layer for layer in ours if layer is not None and layer.visible]
+        for layer in self._hidden:
+            layer.visible = not chord
+        if not chord:
+            self._hidden = []
+
+    def _travel(self, step: Callable[[], str | None], word: str) -> None:
+        name = self.guard(step)
+        if name is not None and self.viewer is not None:
+            self.viewer.status = f"{word}: {name}"
+
+    def _on_event(self, event: Event) -> None:
+        session = self.session
+        match event:
+            case Said():
+                self.said(event.level, event.text)
+            case Started(run=run) if run is not None:
+                session.runs_changed.emit()
+            case Failed():
+                self.said("error", "\n".join(p for p in (event.message, event.hint) if p))
+        if isinstance(event, (Finished, Failed, Stopped)):
+            line = self.engine.line(event.job)
+            kind = None if line is None else type(line.job)
+            if kind in (Train, Rerun):
+                session.runs_changed.emit()
+            elif kind in (Label, Import):
+                session.labels_changed.emit()
+            elif kind is Relink and isinstance(event, Finished) and session.project is not None:
+                self.guard(session.open, session.project.root)
+
+
+_DESKS: WeakKeyDictionary[Any, Desk] = WeakKeyDictionary()
+
+
+def desk_of(viewer: Any) -> Desk:
+    """Return the desk of a viewer; the same one for the viewer and for its proxies."""
+    key = bare(viewer)
+    if key not in _DESKS:
+        _DESKS[key] = Desk(key)
+    return _DESKS[key]

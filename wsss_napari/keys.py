@@ -1,0 +1,211 @@
+"""One table of keys: it binds them and draws the help.
+
+Letters are those that napari leaves free (N G H J K Q U W), so no tool that people know
+changes its meaning. Keys of a page work while that page is shown, from the dock and from
+the canvas alike; a text field keeps every key that it can use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QGuiApplication, QKeyEvent
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QTextEdit,
+    QWidget,
+)
+
+from wsss_napari._compat import bare, canvas_of
+
+__all__ = ["BINDINGS", "Binding", "Keys", "chord_of", "help_rows"]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One row: `keys` as people write them ("Shift+N"), what they do, where, and the action's name."""
+
+    keys: tuple[str, ...]
+    text: str
+    group: str
+    page: str
+    action: str
+    hold: bool = False
+
+
+_DIGITS = tuple("123456789")
+
+BINDINGS: tuple[Binding, ...] = (
+    Binding(("J",), "Next image", "Everywhere", "", "next_image"),
+    Binding(("K",), "Previous image", "Everywhere", "", "previous_image"),
+    Binding(("N",), "Next class", "Everywhere", "", "next_class"),
+    Binding(("Shift+N",), "Previous class", "Everywhere", "", "previous_class"),
+    Binding(("H",), "Hold to hide everything but the photograph", "Everywhere", "", "hide", hold=True),
+    Binding(("Ctrl+Z",), "Undo", "Everywhere", "", "undo"),
+    Binding(("Ctrl+Shift+Z",), "Redo", "Everywhere", "", "redo"),
+    Binding(("?",), "Show the keys", "Everywhere", "", "help"),
+    Binding(_DIGITS, "Class 1 to 9: present, or unknown again", "Tags", "tags", "toggle"),
+    Binding(tuple(f"Shift+{d}" for d in _DIGITS), "Class 1 to 9: absent", "Tags", "tags", "absent"),
+    Binding(tuple(f"Ctrl+{d}" for d in _DIGITS), "Class 1 to 9: unknown", "Tags", "tags", "unknown"),
+    Binding(("0",), "Name the class by typing", "Tags", "tags", "type"),
+    Binding(("Space",), "Next untagged image", "Tags", "tags", "next_untagged"),
+    Binding(("G",), "Compare side by side", "Explore", "explore", "compare"),
+    Binding(("W",), "Why this pixel", "Explore", "explore", "why"),
+)
+
+Action = Callable[[str], None]
+
+
+class Keys(QObject):
+    """Gives key presses in our docks and on the canvas to whoever bound the action.
+
+    An action gets the key's text ("3", "Shift+3"), and hold actions get "" when the key is let go.
+    """
+
+    def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.page = ""
+        self._actions: dict[tuple[str, str], Action] = {}
+        self._viewer = bare(viewer)
+        self._held: tuple[int, Action] | None = None
+        canvas = canvas_of(viewer)
+        if canvas is not None:
+            canvas.installEventFilter(self)
+
+    def watch(self, dock: QWidget) -> None:
+        """Listen to a dock: key presses that none of its fields used arrive at it last."""
+        dock.installEventFilter(self)
+
+    def bind(self, page: str, actions: Mapping[str, Action]) -> None:
+        """Say what the actions of a page ("" for everywhere) do; unknown names are refused.
+
+        Raises:
+            KeyError: The table has no such action on that page.
+        """
+        known = {(b.page, b.action) for b in BINDINGS}
+        for name, action in actions.items():
+            if (page, name) not in known:
+                raise KeyError(f"{page}: {name}")
+            self._actions[page, name] = action
+
+    def unbind(self, page: str) -> None:
+        """Forget the actions of a page that is gone."""
+        for key in [k for k in self._actions if k[0] == page]:
+            del self._actions[key]
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Use a key press, or let it pass."""
+        if not isinstance(event, QKeyEvent):
+            return False
+        if event.type() == QEvent.Type.KeyRelease:
+            return self._let_go(event)
+        if event.type() != QEvent.Type.KeyPress or self._typing(watched):
+            return False
+        chord = chord_of(event)
+        found = self._find(chord)
+        if found is None or self._is_naparis(watched, chord):
+            return False
+        binding, action = found
+        if event.isAutoRepeat() and binding.hold:
+            return True
+        if binding.hold:
+            self._held = (event.key(), action)
+        action(chord)
+        return True
+
+    def _let_go(self, event: QKeyEvent) -> bool:
+        if self._held is None or event.isAutoRepeat() or event.key() != self._held[0]:
+            return False
+        action = self._held[1]
+        self._held = None
+        action("")
+        return True
+
+    def _find(self, chord: str) -> tuple[Binding, Action] | None:
+        for binding in BINDINGS:
+            if chord in binding.keys and binding.page in ("", self.page):
+                action = self._actions.get((binding.page, binding.action))
+                if action is not None:
+                    return binding, action
+        return None
+
+    def _is_naparis(self, watched: QObject | None, chord: str) -> bool:
+        """Return whether napari's active layer, not one of ours, has its own use for the key.
+
+        On the canvas a person's own layer keeps the keys its tools have always had.
+        """
+        if watched is not canvas_of(self._viewer):
+            return False
+        layer = self._viewer.layers.selection.active
+        if layer is None or "wsss" in layer.metadata:
+            return False
+        # 1-7, Space and Ctrl+Z belong to the tools of Labels, Points and Shapes.
+        tools = type(layer).__name__ in ("Labels", "Points", "Shapes")
+        return tools and (
+            chord in {*_DIGITS, "Space", "Ctrl+Z", "Ctrl+Shift+Z"} or chord.startswith("Shift+")
+        )
+
+    @staticmethod
+    def _typing(watched: QObject | None) -> bool:
+        widget = QApplication.focusWidget()
+        if widget is None and isinstance(watched, QWidget) and watched.window() is not None:
+            widget = watched.window().focusWidget()  # of a window that is not in front
+        if isinstance(widget, QComboBox):
+            return widget.isEditable()
+        return isinstance(widget, (QLineEdit, QTextEdit, QPlainTextEdit, QAbstractSpinBox))
+
+
+def chord_of(event: QKeyEvent) -> str:
+    """Return a key press as the table writes it; "Shift+1" on every keyboard layout."""
+    modifiers = event.modifiers()
+    key = event.key()
+    shift = bool(modifiers & Qt.KeyboardModifier.ShiftModifier)
+    control = bool(modifiers & Qt.KeyboardModifier.ControlModifier)
+    if modifiers & (Qt.KeyboardModifier.AltModifier | Qt.KeyboardModifier.MetaModifier):
+        return ""
+    if event.text() == "?":
+        return "?"
+    digit = _digit_of(event)
+    if digit:
+        name = digit
+    elif key == Qt.Key.Key_Space:
+        name = "Space"
+    elif Qt.Key.Key_A <= key <= Qt.Key.Key_Z:
+        name = chr(key)
+    elif key == Qt.Key.Key_Question:
+        return "?"
+    else:
+        return ""
+    return ("Ctrl+" if control else "") + ("Shift+" if shift else "") + name
+
+
+def _digit_of(event: QKeyEvent) -> str:
+    key = event.key()
+    if Qt.Key.Key_0 <= key <= Qt.Key.Key_9:
+        return chr(key)
+    # With Shift the layout gives another character; the place of the key is what people mean.
+    code = event.nativeScanCode()
+    platform = QGuiApplication.platformName()
+    if platform in ("xcb", "wayland") and 10 <= code <= 19:
+        return "1234567890"[code - 10]
+    if platform == "windows" and 2 <= code <= 11:
+        return "1234567890"[code - 2]
+    if platform == "cocoa" and event.text() in "!@#$%^&*()" and event.text():
+        return "1234567890"["!@#$%^&*()".index(event.text())]
+    return ""
+
+
+def help_rows(page: str = "") -> list[tuple[str, str, str, bool]]:
+    """Return (group, keys, text, works now) of each binding, in the order of the table."""
+    rows = []
+    for b in BINDINGS:
+        keys = b.keys[0] if len(b.keys) == 1 else f"{b.keys[0]} … {b.keys[-1].rpartition('+')[2]}"
+        rows.append((b.group, keys, b.text, b.page in ("", page)))
+    return rows

@@ -1,0 +1,438 @@
+"""The Explore page: maps over the photograph, a rule on the histogram, the mask that follows at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QTimer
+
+from engine.errors import UserError
+from engine.labels import LabelRule, clean
+from engine.messages import Event, Infer, Label, Viewed, command
+from engine.metrics import image_report
+from engine.results import CamStack
+from engine.store import Views, label_sets
+from engine.store.truth import has_truth, read_truth
+from wsss_napari.class_toggles import Switch
+from wsss_napari.desk import Desk
+from wsss_napari.estimates import infer_text
+from wsss_napari.mask_view import MaskView, merged, shares
+from wsss_napari.pages.explore_boxes import boxes_of, offered
+from wsss_napari.pages.explore_body import ExploreBody
+from wsss_napari.pages.page import Page
+from wsss_napari.readouts import rows_of
+from wsss_napari.side_by_side import SideBySide
+from wsss_napari.why_pixel import WhyPixel, why_text
+
+__all__ = ["ExplorePage"]
+
+# Views of this name hold the maps of all classes, drawn for single images on demand.
+OTHERS = "all_classes"
+_SETTLE_MS = 120
+
+
+class ExplorePage(Page):
+    """What a run sees in the image in front, and what a rule makes of it."""
+
+    NAME = "explore"
+    TITLE = "Explore"
+    TIP = "Look at the maps of a run and turn them into masks"
+
+    def __init__(self, desk: Desk, parent: Any = None) -> None:
+        super().__init__(desk, parent)
+        self.panel = ExploreBody(self)
+        self.body.addWidget(self.panel)
+        self.view: MaskView | None = None
+        self._drawn: CamStack | None = None
+        self._truth: Any = None
+        self._shown = False
+        self._off: set[int] = set()
+        self._extra: set[int] = set()
+        self._settled = self.panel.rule.rule
+        self.compare = SideBySide(desk.layers)
+        self.why = WhyPixel(desk.viewer, self._why)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(_SETTLE_MS)
+        self._later.timeout.connect(self._figures)
+        self._reload = QTimer(self)
+        self._reload.setSingleShot(True)
+        self._reload.setInterval(_SETTLE_MS)
+        self._reload.timeout.connect(self.load)
+        self._connect()
+        self.load()
+
+    def _connect(self) -> None:
+        panel, events = self.panel, self.session.events
+        panel.rule.moved.connect(self._rule_moved)
+        panel.rule.settled.connect(self._rule_settled)
+        panel.toggles.toggled.connect(self._toggle)
+        panel.toggles.others_asked.connect(self._draw_others)
+        panel.draw_one.clicked.connect(lambda: self._draw((self.session.image or "",)))
+        panel.draw_all.clicked.connect(lambda: self._draw(()))
+        panel.views.activated.connect(self._choose_views)
+        panel.maps.activated.connect(lambda _index: self._show_visible())
+        panel.colours.activated.connect(lambda _index: self._recolour())
+        panel.mask.activated.connect(lambda _index: self._mask_style())
+        panel.truth.toggled.connect(lambda _on: self._show_truth())
+        panel.why.toggled.connect(self.why.turn)
+        panel.compare.toggled.connect(self._compare)
+        panel.boxes.itemChanged.connect(lambda _item: self._compare(panel.compare.isChecked()))
+        panel.use.clicked.connect(self._offer_labels)
+        panel.labels.asked.connect(self._make_labels)
+        panel.labels.closed.connect(lambda: panel.show_labels_panel(False))
+        panel.labels.changed.connect(self.command_changed)
+        for signal in (events.image, events.run, events.views, events.project):
+            signal.connect(self._changed)
+        events.cls.connect(lambda _cls: self._show_visible())
+        self.session.labels_changed.connect(self._labels_changed)
+        self.desk.plots.follow_theme(panel.rule)
+        self.desk.keys.bind(
+            "explore",
+            {"compare": lambda _: panel.compare.toggle(), "why": lambda _: panel.why.toggle()},
+        )
+        self.desk.when_engine(lambda engine: engine.event.connect(self._on_event))
+
+    def enter(self) -> None:
+        """Show the maps of the image in front."""
+        self._shown = True
+        self.load()
+
+    def leave(self) -> None:
+        """End what belongs to this page alone; maps and mask stay to be looked at."""
+        self._shown = False
+        self.panel.compare.setChecked(False)
+        self.panel.why.setChecked(False)
+
+    def command(self) -> str | None:
+        """Return the line that makes the labels, or the one that draws the maps first."""
+        if self.view is not None:
+            return command(self._label_job())
+        run, image = self.session.chosen_run, self.session.image
+        if run is None or image is None:
+            return None
+        return command(self.desk.job(Infer, run=run.id, images=(image,), views=self.session.views))
+
+    @property
+    def source(self) -> Views | None:
+        """The views that are shown, drawn or not."""
+        run = self.session.chosen_run
+        return None if run is None else run.views(self.session.views)
+
+    def load(self) -> None:
+        """Read the maps of the image in front and show them, or say what is missing."""
+        self.view = self._drawn = self._truth = None
+        project, image, source = self.session.project, self.session.image, self.source
+        if project is None:
+            self.show_hint("No project is open. Open one above, or make one on the Tags page.")
+        elif source is None:
+            self.show_hint("No run yet. Train one on the Train page.", "Go to Train", self._go_to_train)
+        elif image is None:
+            self.show_hint("The project has no image that can be read.")
+        else:
+            self.hide_hint()
+            self._read(source, image)
+        if self.view is None:
+            self.desk.layers.remove_all("map:")
+            for key in ("mask", "truth"):
+                self.desk.layers.remove(key)
+        self.command_changed.emit()
+
+    def _read(self, source: Views, image: str) -> None:
+        project = self.session.project
+        assert project is not None
+        self.panel.show_views([v.name for v in source.run.all_views() if v.name != OTHERS], source.name)
+        try:
+            self._drawn = CamStack.load(source.path(image))
+        except (FileNotFoundError, UserError) as error:
+            missing = isinstance(error, FileNotFoundError)
+            why = f"No maps of {image} in {source} yet." if missing else str(error)
+            count = len(project.usable) - len(source.stems())
+            self.panel.show_missing(why, count, infer_text(self._jobs(), count), self._drawing())
+            return
+        stack = self._drawn
+        extra = source.run.views(OTHERS).path(image)
+        if extra.is_file():
+            others = self.desk.guard(CamStack.load, extra)
+            stack = merged(stack, others) if others is not None else stack
+        try:
+            self._truth = read_truth(project, image) if has_truth(project, image) else None
+        except UserError as error:
+            self.desk.said("warning", str(error))
+        self.view = MaskView(stack, self._on(stack))
+        self.panel.show_tools(has_rule=self.view.has_rule, has_truth=self._truth is not None)
+        self._show_classes()
+        if self._shown:
+            self._show_maps()
+            self._show_mask()
+            self._show_truth()
+        self._figures()
+        self._labels_changed()
+
+    def _on(self, stack: CamStack) -> list[int]:
+        tagged = () if self._drawn is None else self._drawn.classes
+        return [c for c in stack.classes if (c in tagged and c not in self._off) or c in self._extra]
+
+    def _show_classes(self) -> None:
+        view, project = self.view, self.session.project
+        if view is None or project is None:
+            return
+        stack, flat, names = view.stack, view.flat(), project.classes
+        switches = []
+        for cls, peak in zip(stack.classes, stack.peaks, strict=True):
+            tip = f"{names[cls]}: peak {peak:.3g}, classifier's score {stack.scores[cls]:.2f}. Click: on or off."
+            switches.append(Switch(cls, names[cls], self.desk.colours[cls], cls in view.classes, tip))
+        self.panel.toggles.show_classes(
+            switches, others=len(stack.classes) < len(names) and self.source is not None and self._has_weights()
+        )
+        told = [names[c] for c in flat if c in view.classes]
+        empty = "No class is tagged in this image, so all of it is background." if not stack.classes else ""
+        self.panel.show_notice(
+            f"{', '.join(told)}: no evidence. The map's peak is next to nothing, so its colours are noise."
+            if told
+            else empty
+        )
+        self.panel.rule.show_scores(view.histogram(), [self.desk.colours[c] for c in view.classes])
+
+    def _has_weights(self) -> bool:
+        run = self.session.chosen_run
+        return run is not None and run.weights.is_file()
+
+    def _show_maps(self) -> None:
+        view, project = self.view, self.session.project
+        if view is None or project is None:
+            return
+        stack = view.stack
+        wanted = {f"map:{project.classes[c]}": k for k, c in enumerate(stack.classes) if c in view.classes}
+        layers = self.desk.layers
+        fresh = False
+        for key in [k for k in layers.keys if k.startswith("map:") and k not in wanted]:
+            layers.remove(key)
+            fresh = True
+        for key, k in wanted.items():
+            fresh |= layers.get(key) is None
+            layers.show_map(
+                key,
+                stack.maps[k],
+                f"{stack.image} · CAM · {key.removeprefix('map:')}",
+                scale=(stack.cell, stack.cell),
+                translate=(stack.origin, stack.origin),
+                colormap=self.panel.colours.currentText(),
+                colorbar=True,
+                opacity=0.8,
+            )
+        if fresh:
+            self._show_visible()
+
+    def _show_visible(self) -> None:
+        """Show the maps that the person chose to see; single ones shine through, several cover."""
+        view, project = self.view, self.session.project
+        if view is None or project is None or not self._shown:
+            return
+        keys = {c: f"map:{project.classes[c]}" for c in view.classes}
+        chosen = self.session.cls if self.session.cls in keys else next(iter(keys), None)
+        seen = {"chosen": {chosen}, "all": set(keys), "none": set()}[self.panel.maps.currentData()]
+        blending = "additive" if len(seen) == 1 else "translucent_no_depth"
+        for cls, key in keys.items():
+            layer = self.desk.layers.get(key)
+            if layer is not None:
+                layer.visible = cls in seen
+                layer.blending = blending
+
+    def _recolour(self) -> None:
+        for key in self.desk.layers.keys:
+            layer = self.desk.layers.get(key)
+            if key.startswith("map:") and layer is not None:
+                layer.colormap = self.panel.colours.currentText()
+        self._compare(self.panel.compare.isChecked())
+
+    def _show_mask(self, mask: Any = None) -> None:
+        if self.view is None:
+            return
+        shown = self.view.mask(self.panel.rule.rule) if mask is None else mask
+        fresh = self.desk.layers.get("mask") is None
+        self.desk.layers.show_labels("mask", shown, f"{self.view.stack.image} · mask", self.desk.colours)
+        if fresh:
+            self._mask_style()
+
+    def _mask_style(self) -> None:
+        layer = self.desk.layers.get("mask")
+        if layer is not None:
+            style = self.panel.mask.currentData()
+            layer.visible = style != "none"
+            layer.contour = 2 if style == "outline" else 0
+
+    def _show_truth(self) -> None:
+        layers = self.desk.layers
+        if self.view is None or self._truth is None or not self.panel.truth.isChecked():
+            layers.remove("truth")
+        else:
+            name = f"{self.view.stack.image} · truth"
+            layers.show_labels("truth", self._truth, name, self.desk.colours, opacity=1.0, contour=2)
+
+    def _rule_moved(self) -> None:
+        """Repaint the mask at once; figures and small regions follow when the hand rests."""
+        self._show_mask()
+        self._later.start()
+
+    def _rule_settled(self) -> None:
+        rule, before = self.panel.rule.rule, self._settled
+        if rule != before:
+            self._settled = rule
+            self.session.history.do(
+                f"rule {rule.text()}", lambda: self._use_rule(rule), lambda: self._use_rule(before)
+            )
+        self.command_changed.emit()
+
+    def _use_rule(self, rule: LabelRule) -> None:
+        self._settled = rule
+        self.panel.rule.set_rule(rule)
+
+    def _figures(self) -> None:
+        view, project = self.view, self.session.project
+        if view is None or project is None:
+            return
+        mask = view.mask(self.panel.rule.rule)
+        if self.panel.rule.rule.min_region > 1:
+            mask = clean(mask, self.panel.rule.rule.min_region)
+            if self._shown:
+                self._show_mask(mask)
+        report = image_report(self._truth, mask, project.classes) if self._truth is not None else None
+        rows = rows_of(shares(mask), project.classes, self.desk.colours, report)
+        miou = report["miou"] if report is not None else None
+        self.panel.figures.show_rows(rows, miou, truth=report is not None)
+        if self.compare.on:
+            self._compare(True)
+        self.command_changed.emit()
+
+    def _toggle(self, cls: int, on: bool) -> None:
+        tagged = self._drawn is not None and cls in self._drawn.classes
+        (self._off.discard if on else self._off.add)(cls) if tagged else (
+            self._extra.add if on else self._extra.discard
+        )(cls)
+        if self.view is not None:
+            self.view.choose(self._on(self.view.stack))
+            self._show_classes()
+            self._show_maps()
+            self._rule_moved()
+            self._offer_again()
+
+    def _why(self, row: int, column: int) -> str | None:
+        view, project = self.view, self.session.project
+        if view is None or project is None:
+            return None
+        height, width = view.stack.size
+        if not (0 <= row < height and 0 <= column < width):
+            return None
+        mask = view.mask(self.panel.rule.rule)
+        return why_text(
+            view,
+            self.panel.rule.rule,
+            int(mask[row, column]),
+            (row, column),
+            project.classes,
+            self.desk.colours,
+        )
+
+    def _compare(self, on: bool) -> None:
+        self.panel.boxes.setVisible(self.panel.compare.isChecked())
+        if not on or self.session.project is None or self.session.image is None:
+            self.compare.end()
+            return
+        boxes = boxes_of(
+            self.session.project,
+            self.session.image,
+            self.panel.chosen_boxes(),
+            rule=self.panel.rule.rule,
+            cls=self.session.cls,
+            colours=self.desk.colours,
+            colormap=self.panel.colours.currentText(),
+        )
+        self.compare.show(boxes)
+
+    def _labels_changed(self) -> None:
+        project, image, source = self.session.project, self.session.image, self.source
+        if project is not None and image is not None:
+            self.panel.offer_boxes(offered(project, image), first=str(source) if source is not None else "")
+        self._offer_again()
+
+    def _draw(self, images: tuple[str, ...]) -> None:
+        run = self.session.chosen_run
+        if run is not None:
+            self.desk.submit(
+                self.desk.job(Infer, run=run.id, images=images, views=self.session.views), then=self._drew
+            )
+            self.load()
+
+    def _draw_others(self) -> None:
+        run, image, source = self.session.chosen_run, self.session.image, self.source
+        if run is not None and image is not None and source is not None:
+            settings = {**source.facts.get("settings", {}), "classes": "all"}
+            job = self.desk.job(Infer, run=run.id, images=(image,), views=OTHERS, settings=settings)
+            self.desk.submit(job, then=self._drew)
+            self.panel.toggles.others.setEnabled(False)
+
+    def _drew(self, _ending: Event) -> None:
+        self.panel.toggles.others.setEnabled(True)
+        self.load()
+
+    def _drawing(self) -> bool:
+        run, image = self.session.run, self.session.image
+        return any(
+            isinstance(j.job, Infer) and j.open and j.job.run == run and (image in j.job.images or not j.job.images)
+            for j in self._jobs()
+        )
+
+    def _jobs(self) -> list[Any]:
+        found: list[Any] = []
+        self.desk.when_engine(lambda engine: found.extend(engine.jobs))
+        return found
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Viewed) and event.kind == CamStack.KIND and event.image == self.session.image:
+            self._reload.start()
+
+    def _label_job(self) -> Label:
+        rule, source = self.panel.rule.rule, self.source
+        assert source is not None
+        return self.desk.job(
+            Label,
+            source=source.run.id if source.name == "default" else str(source),
+            name=self.panel.labels.name.text(),
+            background=rule.text(),
+            ignore=rule.ignore_text(),
+            min_region=rule.min_region,
+            crf=self.panel.labels.crf.currentText(),
+        )
+
+    def _offer_labels(self) -> None:
+        self.panel.show_labels_panel(True)
+        self._offer_again()
+
+    def _offer_again(self) -> None:
+        project, source, view = self.session.project, self.source, self.view
+        if project is None or source is None or view is None or self.panel.labels.isHidden():
+            return
+        taken = frozenset(s.name for s in label_sets(project.root, project.colours))
+        tagged = () if self._drawn is None else self._drawn.classes
+        off = len([c for c in tagged if c not in view.classes])
+        self.panel.labels.show_for(len(source.stems()), taken, off)
+
+    def _make_labels(self) -> None:
+        self.desk.submit(self._label_job())
+        self.panel.show_labels_panel(False)
+
+    def _choose_views(self, index: int) -> None:
+        self.session.views = self.panel.views.itemText(index)
+
+    def _changed(self, _value: Any = None) -> None:
+        self.load()
+
+    def _go_to_train(self) -> None:
+        dock: Any = self
+        while dock is not None and not hasattr(dock, "turn_to"):
+            dock = dock.parentWidget()
+        if dock is not None and "train" in [e.name for e in dock.entries]:
+            dock.turn_to("train")
+        else:
+            self.desk.said("info", "Open the WSSS or the Train dock to train a run.")

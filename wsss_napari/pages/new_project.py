@@ -1,0 +1,256 @@
+"""The form that makes a project: a folder of images, and tags or at least the names of the classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from engine.messages import Event, Failed, Finished, New
+from wsss_napari.desk import Desk
+from wsss_napari.forms import Fold
+
+__all__ = ["NewProject", "is_tag_file"]
+
+_IMAGES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"}
+_TAG_FILES = {".csv", ".tsv", ".json", ".txt", ".xml", ".npy"}
+# Counting stops here: a dialog must not wait for a slow disk.
+_COUNTED = 5000
+
+
+def is_tag_file(path: Path) -> bool:
+    """Return whether a dropped file is meant as tags."""
+    return path.is_file() and path.suffix.lower() in _TAG_FILES
+
+
+def count_images(folder: Path) -> str:
+    """Return "312 images", "more than 5,000 images" or what is wrong, without opening any."""
+    found = 0
+    try:
+        with os.scandir(folder) as entries:
+            for n, entry in enumerate(entries):
+                found += Path(entry.name).suffix.lower() in _IMAGES
+                if n >= _COUNTED:
+                    return f"more than {found:,} images"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return f"{found:,} images" if found != 1 else "1 image"
+
+
+class NewProject(QWidget):
+    """Asks for what a project needs and runs the `new` job.
+
+    Signals:
+        made: The project is there and open.
+        cancelled: The person thought better of it.
+    """
+
+    made = Signal()
+    cancelled = Signal()
+
+    def __init__(self, desk: Desk, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.desk = desk
+        self._named = False
+        self.images = _PathEntry("Folder", "The folder with the photographs; images in it are never changed", True)
+        self.tags = _PathEntry(
+            "File (or none yet)",
+            "CSV (image,tags or one column a class), JSON, VOC image sets or XML, COCO instances, or cls_labels.npy",
+            False,
+        )
+        self.classes = QLineEdit(self)
+        self.classes.setPlaceholderText("cat, dog, person")
+        self.classes.setToolTip("Names of the classes, separated by commas; a tag file brings its own")
+        self.root = _PathEntry("Folder to make", "A new folder for the project: tags, runs, masks", True)
+        self.truth = _PathEntry(
+            "Folder (optional)", "Indexed PNG masks (0 background, 255 void), used for evaluation alone", True
+        )
+        self.truth_classes = QLineEdit(self)
+        self.truth_classes.setPlaceholderText("the project's order")
+        self.truth_classes.setToolTip("Whose order the indexes of the truth masks follow: voc, coco or a file of names")
+        self.counted = QLabel(self)
+        self.counted.setProperty("wsss", "note")
+        self.fault = QLabel(self)
+        self.fault.setProperty("wsss", "warning")
+        self.fault.setWordWrap(True)
+        self.fault.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.create = QPushButton("Make the project", self)
+        self.create.setProperty("wsss", "primary")
+        self.create.setToolTip("Look at every image, read the tags, and make the project folder")
+        self.create.clicked.connect(self._submit)
+        self.cancel = QPushButton("Cancel", self)
+        self.cancel.setProperty("wsss", "quiet")
+        self.cancel.setToolTip("Go back without making a project")
+        self.cancel.clicked.connect(self.cancelled)
+
+        headline = QLabel("New project", self)
+        headline.setProperty("wsss", "title")
+        form = _form()
+        form.addRow("Images", self.images)
+        form.addRow("", self.counted)
+        form.addRow("Tags", self.tags)
+        form.addRow("Classes", self.classes)
+        form.addRow("Save as", self.root)
+        more = QWidget(self)
+        truth = _form()
+        more.setLayout(truth)
+        truth.addRow("Truth", self.truth)
+        truth.addRow("Its order", self.truth_classes)
+        self.more = Fold("Truth masks, for evaluation", more, self)
+        self.more.head.setToolTip("Masks drawn by people, if there are any: results are measured against them")
+        buttons = QHBoxLayout()
+        buttons.addStretch(1)
+        buttons.addWidget(self.cancel)
+        buttons.addWidget(self.create)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(headline)
+        column.addLayout(form)
+        column.addWidget(self.more)
+        column.addWidget(self.fault)
+        column.addLayout(buttons)
+        column.addStretch(1)
+
+        for entry in (self.images, self.tags, self.root):
+            entry.edited.connect(self._check)
+        self.classes.textChanged.connect(self._check)
+        self.root.line.textEdited.connect(self._name_given)
+        self._check()
+
+    def begin(self, paths: Sequence[Path] = ()) -> None:
+        """Start over, with what was dropped filled in."""
+        self._named = False
+        for entry in (self.images, self.tags, self.root, self.truth):
+            entry.set("")
+        self.classes.clear()
+        self.fault.clear()
+        self.take(paths)
+
+    def take(self, paths: Sequence[Path]) -> None:
+        """Fill in dropped folders and files."""
+        for path in paths:
+            if path.is_dir():
+                self.images.set(str(path))
+            elif is_tag_file(path):
+                self.tags.set(str(path))
+            elif path.suffix.lower() in _IMAGES:
+                self.images.set(str(path.parent))
+        self._check()
+
+    def job(self) -> New | None:
+        """Return the job, or None while something it needs is missing."""
+        if not self._ready():
+            return None
+        names = tuple(n.strip() for n in self.classes.text().split(",") if n.strip())
+        truth = self.truth.text() or None
+        return New(
+            project=self.root.text(),
+            images=self.images.text(),
+            tags=self.tags.text() or None,
+            class_names=names,
+            truth=truth,
+            truth_classes=(self.truth_classes.text().strip() or None) if truth else None,
+        )
+
+    def _ready(self) -> bool:
+        named = any(n.strip() for n in self.classes.text().split(","))
+        return bool(self.images.text() and self.root.text() and (self.tags.text() or named))
+
+    def _name_given(self) -> None:
+        self._named = True
+
+    def _check(self) -> None:
+        folder = self.images.text()
+        if folder and not self._named:
+            place = Path(folder).expanduser()
+            self.root.set(str(_free(place.parent / f"{place.name or 'images'}_project")), quiet=True)
+        self.counted.setText(count_images(Path(folder).expanduser()) if folder else "")
+        self.create.setEnabled(self._ready())
+
+    def _submit(self) -> None:
+        job = self.job()
+        if job is None:
+            return
+        self.fault.clear()
+        self.create.setEnabled(False)
+        self.create.setText("Looking at the images …")
+        self.desk.submit(job, then=lambda event: self._ended(job, event))
+
+    def _ended(self, job: New, event: Event) -> None:
+        self.create.setText("Make the project")
+        self._check()
+        if isinstance(event, Finished):
+            if self.desk.guard(self.desk.session.open, job.project) is not None:
+                self.made.emit()
+        elif isinstance(event, Failed):
+            self.fault.setText("\n".join(p for p in (event.message, event.hint) if p))
+
+
+class _PathEntry(QWidget):
+    """A path that is typed, chosen or dropped."""
+
+    edited = Signal()
+
+    def __init__(self, placeholder: str, tip: str, folder: bool) -> None:
+        super().__init__()
+        self._folder = folder
+        self._tip = tip
+        self.line = QLineEdit(self)
+        self.line.setPlaceholderText(placeholder)
+        self.line.setToolTip(tip)
+        self.line.textChanged.connect(self.edited)
+        self.button = QToolButton(self)
+        self.button.setText("…")
+        self.button.setToolTip(f"Choose: {tip[0].lower()}{tip[1:]}")
+        self.button.clicked.connect(self._browse)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(3)
+        row.addWidget(self.line, 1)
+        row.addWidget(self.button)
+
+    def text(self) -> str:
+        return self.line.text().strip()
+
+    def set(self, text: str, *, quiet: bool = False) -> None:
+        blocked = self.line.blockSignals(quiet)
+        self.line.setText(text)
+        self.line.blockSignals(blocked)
+
+    def _browse(self) -> None:
+        if self._folder:
+            path = QFileDialog.getExistingDirectory(self, self._tip, self.text())
+        else:
+            path, _ = QFileDialog.getOpenFileName(self, self._tip, self.text())
+        if path:
+            self.set(path)
+
+
+def _form() -> QFormLayout:
+    form = QFormLayout()
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+    return form
+
+
+def _free(path: Path) -> Path:
+    """Return the path, or the first numbered one that nothing stands at."""
+    candidate, n = path, 1
+    while candidate.exists():
+        n += 1
+        candidate = path.with_name(f"{path.name}_{n}")
+    return candidate

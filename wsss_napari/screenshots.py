@@ -1,0 +1,84 @@
+"""Pictures of every page with real content, drawn by the real window: proof, and the README's pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import napari
+from qtpy.QtWidgets import QApplication
+
+from wsss_napari._compat import main_window
+from wsss_napari.dock import MainDock
+
+__all__ = ["SIZES", "THEMES", "settle", "shoot"]
+
+SIZES = ((1280, 800), (1920, 1080))
+THEMES = ("dark", "light")
+# A page may wait for the engine's child, which imports torch at its first job.
+_PATIENCE = 90.0
+
+
+def shoot(
+    folder: Path,
+    project: Path | None = None,
+    *,
+    sizes: Sequence[tuple[int, int]] = SIZES,
+    themes: Sequence[str] = THEMES,
+    pages: Sequence[str] = (),
+) -> list[Path]:
+    """Draw each page in each theme and size into `folder`, as `<page>-<theme>-<width>x<height>.png`.
+
+    Args:
+        folder: Made when it is not there.
+        project: Folder of a project; without one the pages show what they say when empty.
+        sizes: (width, height) of the window in px.
+        themes: Names of napari's themes.
+        pages: Names of the pages; all by default.
+
+    Returns:
+        The files, in the order they were drawn.
+
+    Raises:
+        UserError: There is no such project.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Hidden windows give empty canvases, so this one is shown from the start.
+    viewer = napari.Viewer(show=True)
+    drawn: list[Path] = []
+    try:
+        dock = MainDock(viewer)
+        viewer.window.add_dock_widget(dock, name="WSSS", area="right")
+        window = main_window(viewer)
+        assert window is not None
+        if project is not None:
+            dock.session.open(project)
+        for width, height in sizes:
+            window.resize(width, height)
+            for theme in themes:
+                viewer.theme = theme
+                for name in pages or [e.name for e in dock.entries]:
+                    page = dock.turn_to(name)
+                    settle(dock)
+                    viewer.reset_view()
+                    settle(dock)
+                    path = folder / f"{name}-{theme}-{width}x{height}.png"
+                    viewer.window.screenshot(path=str(path), flash=False, canvas_only=False)
+                    page.repaint()
+                    drawn.append(path)
+    finally:
+        viewer.close()
+    return drawn
+
+
+def settle(dock: MainDock, patience: float = _PATIENCE) -> None:
+    """Let the window come to rest: the page fetches nothing and the engine does nothing."""
+    end = time.monotonic() + patience
+    quiet = 0
+    while quiet < 12 and time.monotonic() < end:
+        QApplication.processEvents()
+        page = dock.current
+        waiting = (page is not None and page.busy) or dock.desk.working
+        quiet = 0 if waiting else quiet + 1
+        time.sleep(0.02)

@@ -1,0 +1,195 @@
+"""What one viewer is looking at: project, image, class, run. No Qt, no arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from psygnal import Signal, SignalGroupDescriptor
+
+from engine.errors import UserError
+from engine.store import Project, Run, open_project, run_of, runs_of
+from engine.tags import ABSENT, PRESENT, UNKNOWN
+from wsss_napari._compat import bare
+from wsss_napari.history import History
+
+__all__ = ["STATES", "Session", "session_of"]
+
+STATES: dict[int, str] = {PRESENT: "present", ABSENT: "absent", UNKNOWN: "unknown"}
+
+
+@dataclass(eq=False)
+class Session:
+    """The evented facts that every page reads and writes.
+
+    Connect to one field by `session.events.image.connect(callback)`; the callback gets the
+    new value. Fields:
+
+    Attributes:
+        project: The open project.
+        image: Stem of the image in front.
+        cls: 0-based class that the pages talk about.
+        run: Id of the chosen run.
+        views: Name of the chosen run's views.
+        methods: The list of the `Methods` job, or None before it was asked for.
+
+    Signals beside the fields: `tags_changed(stems)`, `classes_changed()`, `runs_changed()`,
+    `labels_changed()`, `said(level, text)` with level info, warning or error.
+    """
+
+    project: Project | None = None
+    image: str | None = None
+    cls: int | None = None
+    run: str | None = None
+    views: str = "default"
+    methods: tuple[dict[str, Any], ...] | None = None
+    history: History = field(default_factory=History, repr=False)
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    tags_changed = Signal(tuple)
+    classes_changed = Signal()
+    runs_changed = Signal()
+    labels_changed = Signal()
+    said = Signal(str, str)
+
+    def open(self, path: str | Path) -> Project:
+        """Open a project and show its first image and newest run.
+
+        Raises:
+            UserError: There is none, it is damaged, or a newer version made it.
+        """
+        project = open_project(path)
+        project.tags()  # a damaged tag file is told before the open project is left
+        self._leave()
+        self.project = project
+        self.run = next((r.id for r in reversed(runs_of(project.root)) if r.weights.is_file()), None)
+        first = next(iter(project.usable), None)
+        present = project.tags().present(first) if first is not None else ()
+        self.cls = next(iter(present), 0) if project.classes else None
+        self.image = first
+        return project
+
+    def close(self) -> None:
+        """Close the project."""
+        self._leave()
+        self.project = None
+
+    def _leave(self) -> None:
+        # Image, class and run first: who hears of a new project finds none of the old one's.
+        self.image = None
+        self.cls = None
+        self.run = None
+        self.views = "default"
+        self.history.clear()
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Images in use, in the project's order."""
+        return self.project.usable if self.project is not None else ()
+
+    @property
+    def chosen_run(self) -> Run | None:
+        """The chosen run, or None when none is chosen or it is gone."""
+        if self.project is None or self.run is None:
+            return None
+        try:
+            return run_of(self.project.root, self.run)
+        except UserError:
+            return None
+
+    def next_image(self) -> None:
+        """Go to the next image; stay on the last."""
+        self._step(1)
+
+    def previous_image(self) -> None:
+        """Go to the previous image; stay on the first."""
+        self._step(-1)
+
+    def _step(self, by: int) -> None:
+        stems = self.stems
+        if not stems:
+            return
+        at = stems.index(self.image) + by if self.image in stems else 0
+        self.image = stems[min(max(at, 0), len(stems) - 1)]
+
+    def jump(self, stem: str) -> None:
+        """Go to an image.
+
+        Raises:
+            UserError: The project has no such image.
+        """
+        if self.project is not None:
+            self.project.image(stem)
+            self.image = stem
+
+    def next_class(self, by: int = 1) -> None:
+        """Choose the next class, round and round; a negative `by` goes back."""
+        if self.project is None or not self.project.classes:
+            return
+        count = len(self.project.classes)
+        self.cls = ((self.cls if self.cls is not None else -1) + by) % count
+
+    def tag(self, stem: str, cls: int) -> int:
+        """Return the state of one class in one image: PRESENT, ABSENT or UNKNOWN."""
+        assert self.project is not None
+        return int(self.project.tags().row(stem)[cls])
+
+    def set_tag(self, stem: str, cls: int, state: int) -> None:
+        """Set one tag, undoably and durably."""
+        self.set_tags([(stem, cls, state)])
+
+    def set_tags(self, changes: Iterable[tuple[str, int, int]], name: str | None = None) -> None:
+        """Set many tags as one undoable deed; those that stand already are left out.
+
+        Args:
+            changes: (stem, 0-based class, state) each.
+            name: How the deed is named in the history.
+        """
+        project = self.project
+        if project is None:
+            return
+        tags = project.tags()
+        before: list[tuple[str, str, int]] = []
+        after: list[tuple[str, str, int]] = []
+        for stem, cls, state in changes:
+            old = int(tags.row(stem)[cls])
+            if old != state:
+                before.append((stem, project.classes[cls], old))
+                after.append((stem, project.classes[cls], state))
+        if not after:
+            return
+        stems = tuple(dict.fromkeys(stem for stem, _, _ in after))
+
+        def write(changes: list[tuple[str, str, int]]) -> None:
+            project.set_tags(changes)
+            self.tags_changed.emit(stems)
+
+        if name is None:
+            stem, word, state = after[0]
+            name = f"{word} {STATES[state]} in {stem}" if len(after) == 1 else f"{len(after)} tags"
+        self.history.do(name, lambda: write(after), lambda: write(before))
+
+    def add_class(self, name: str) -> None:
+        """Add a class behind the others.
+
+        Raises:
+            UserError: The name cannot be used or stands already.
+        """
+        if self.project is not None:
+            self.project.add_class(name)
+            self.classes_changed.emit()
+
+
+_SESSIONS: WeakKeyDictionary[Any, Session] = WeakKeyDictionary()
+
+
+def session_of(viewer: Any) -> Session:
+    """Return the session of a viewer; the same one for the viewer and for its proxies."""
+    key = bare(viewer)
+    if key not in _SESSIONS:
+        _SESSIONS[key] = Session()
+    return _SESSIONS[key]

@@ -1,0 +1,79 @@
+"""What our widgets add to napari's theme, light and dark, and how they follow its change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtWidgets import QWidget
+
+from wsss_napari._compat import bare, theme_colours
+
+__all__ = ["follow_theme", "sheet", "theme_of"]
+
+
+def theme_of(viewer: Any) -> dict[str, str]:
+    """Return the colours of the viewer's theme as role -> `#RRGGBB`, and its `type`, light or dark."""
+    return theme_colours(bare(viewer).theme)
+
+
+def follow_theme(widget: QWidget, viewer: Any, repaint: Callable[[dict[str, str]], None] | None = None) -> None:
+    """Give a widget our style sheet now and whenever the theme changes.
+
+    Args:
+        widget: The outermost widget of a dock.
+        viewer: Its viewer.
+        repaint: Called with the colours too, for what a style sheet can't reach.
+    """
+    real = bare(viewer)
+
+    def apply(_: Any = None) -> None:
+        colours = theme_of(real)
+        widget.setStyleSheet(sheet(colours))
+        if repaint is not None:
+            repaint(colours)
+
+    real.events.theme.connect(apply)
+    widget.destroyed.connect(lambda: real.events.theme.disconnect(apply))
+    apply()
+
+
+def sheet(colours: dict[str, str]) -> str:
+    """Return our style sheet in a theme's colours.
+
+    A widget asks for a look by the property `wsss`: `primary` for the one filled button of
+    a page, `quiet` for a borderless one, `note` for small grey text, `warning` for a stale
+    mark, `title` for a headline.
+    """
+    filled, ink = ("#3F5FC4", "#FFFFFF") if colours["type"] == "dark" else ("#2F4FB5", "#FFFFFF")
+    warning = "#E3B617" if colours["type"] == "dark" else "#7A5B00"
+    faint = "#A9ADB5" if colours["type"] == "dark" else "#55565A"
+    return f"""
+    QPushButton[wsss="primary"] {{ background-color: {filled}; color: {ink}; padding: 6px 14px; border-radius: 3px; }}
+    QPushButton[wsss="primary"]:hover {{ background-color: {colours["current"]}; color: {colours["text"]}; }}
+    QPushButton[wsss="primary"]:disabled {{ background-color: {colours["primary"]}; color: {faint}; }}
+    QPushButton[wsss="quiet"], QToolButton[wsss="quiet"] {{
+        background-color: transparent; border: 0px; padding: 3px 5px; border-radius: 3px; }}
+    QPushButton[wsss="quiet"]:hover, QToolButton[wsss="quiet"]:hover {{ background-color: {colours["primary"]}; }}
+    QPushButton[wsss="quiet"]:disabled, QToolButton[wsss="quiet"]:disabled {{ color: {colours["secondary"]}; }}
+    QToolButton[wsss="quiet"]::menu-indicator {{ image: none; }}
+    QPushButton:focus, QToolButton:focus {{ border: 1px solid {colours["current"]}; }}
+    QLabel[wsss="note"] {{ color: {faint}; }}
+    QLabel[wsss="warning"] {{ color: {warning}; }}
+    QLabel[wsss="title"] {{ font-weight: bold; }}
+    QFrame[wsss="rule"] {{
+        background-color: {colours["primary"]}; border: 0px; margin: 0px; padding: 0px; max-height: 1px; min-height: 1px; }}
+    QToolButton[wsss="project"] {{
+        background-color: transparent; border: 0px; padding: 4px 6px; border-radius: 3px;
+        font-weight: bold; text-align: left; }}
+    QToolButton[wsss="project"]:hover {{ background-color: {colours["primary"]}; }}
+    QToolButton[wsss="project"]::menu-indicator {{ image: none; }}
+    QProgressBar[wsss="thin"] {{ background-color: {colours["primary"]}; border: 0px; border-radius: 3px; }}
+    QProgressBar[wsss="thin"]::chunk {{ background-color: {filled}; border-radius: 3px; }}
+    QListView[wsss="images"] {{ background-color: {colours["foreground"]}; border: 0px; border-radius: 3px; }}
+    QTabBar[wsss="pages"] {{ background: transparent; border: 0px; }}
+    QTabBar[wsss="pages"]::tab {{
+        background: transparent; padding: 5px 9px; border: 0px; border-bottom: 2px solid transparent; }}
+    QTabBar[wsss="pages"]::tab:selected {{ border-bottom: 2px solid {filled}; }}
+    QTabBar[wsss="pages"]::tab:hover {{ background: {colours["primary"]}; }}
+    """
