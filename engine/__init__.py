@@ -75,7 +75,9 @@ _ROOM = {
     "CamStack": "engine.results",
     "LabelRule": "engine.labels",
     "UserError": "engine.errors",
-    **dict.fromkeys(("Project", "label_set", "open_project", "run_of", "runs_of", "source_of"), "engine.store"),
+    **dict.fromkeys(
+        ("Project", "label_set", "open_project", "run_of", "runs_of", "source_of"), "engine.store"
+    ),
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import lzma
+import struct
 import tokenize
 import zipfile
 import zlib
@@ -19,7 +21,26 @@ from engine.errors import UserError
 __all__ = ["read_npz", "write_npz"]
 
 _FACTS = "facts"
-MAX_BYTES = 1 << 30
+MAX_BYTES = 1 << 29
+_MAX_FACTS = 1 << 22
+_CHUNK = 1 << 22
+# What zipfile and numpy's header reader raise on damaged and forged files, found by fuzzing them.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    SyntaxError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
+)
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
@@ -42,6 +63,8 @@ def read_npz(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[dict[str, NDArr
             more than `max_bytes`.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")  # a pipe would block for ever
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             size = sum(e.file_size for e in entries)
@@ -54,27 +77,24 @@ def read_npz(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[dict[str, NDArr
             for entry in entries:
                 with archive.open(entry) as part:
                     arrays[entry.filename.removesuffix(".npy")] = _read_npy(part, entry.file_size)
-        facts = json.loads(arrays.pop(_FACTS, np.frombuffer(b"{}", np.uint8)).tobytes())
+        text = arrays.pop(_FACTS, np.frombuffer(b"{}", np.uint8))
+        if text.nbytes > _MAX_FACTS:
+            raise ValueError(f"its facts take {text.nbytes} bytes")
+        facts = json.loads(text.tobytes())
     except FileNotFoundError:
         raise
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        MemoryError,
-        zipfile.BadZipFile,
-        RuntimeError,
-        zlib.error,
-        tokenize.TokenError,
-    ) as error:
+    except _DAMAGED as error:
         raise UserError(
             f"{path} cannot be read: {error}.",
             "An npz file of plain arrays is read.",
             "Make it again with the command that wrote it.",
         ) from None
     if not isinstance(facts, dict):
-        raise UserError(f"{path} holds facts that are not a JSON object.")
+        raise UserError(
+            f"{path} holds facts that are not a JSON object.",
+            "An npz file of plain arrays is read.",
+            "Make it again with the command that wrote it.",
+        )
     return arrays, facts
 
 
@@ -88,8 +108,13 @@ def _read_npy(part: Any, size: int) -> NDArray[Any]:
     wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if wanted > size:
         raise ValueError(f"an array claims {wanted} bytes in a part of {size}")
-    data = part.read(wanted)
-    if len(data) != wanted:
+    data = bytearray(max(0, wanted))
+    at = 0
+    # Read into place: a second copy of the largest array would double the peak of memory.
+    while at < wanted and (chunk := part.read(min(_CHUNK, wanted - at))):
+        data[at : at + len(chunk)] = chunk
+        at += len(chunk)
+    if at != wanted:
         raise ValueError("an array is cut short")
-    array = np.frombuffer(bytearray(data), dtype=dtype)
+    array = np.frombuffer(data, dtype=dtype)
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)

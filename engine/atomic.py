@@ -45,7 +45,7 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         # mkstemp makes the file readable by its owner alone; a project is shared like any folder.
         part.chmod(0o666 & ~_UMASK)
-        os.replace(part, path)
+        part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
@@ -86,17 +86,41 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     part.chmod(0o777 & ~_UMASK)
     try:
         yield part
+        _sync_tree(part)
         if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=path.parent))
-            os.replace(path, old / path.name)
-            os.replace(part, path)
-            shutil.rmtree(old, ignore_errors=True)
+            if not replace:  # somebody else made it meanwhile
+                raise FileExistsError(path)
+            _swap(path, part)
         else:
-            os.replace(part, path)
+            part.replace(path)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
     sync_folder(path.parent)
+
+
+def _swap(path: Path, part: Path) -> None:
+    """Put the folder `part` in the place of the folder `path`, which comes back on an error."""
+    old = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=path.parent))
+    path.replace(old / path.name)
+    try:
+        part.replace(path)
+    except BaseException:
+        (old / path.name).replace(path)
+        old.rmdir()
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    """Make the content of a folder durable, so that a power cut cannot leave names without bytes."""
+    if os.name == "nt":
+        return
+    for place, _, files in os.walk(folder):
+        for name in files:
+            with open(Path(place) / name, "rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(place))
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from engine.errors import UserError
 
-__all__ = ["can_imagine", "has_display", "imagined"]
+__all__ = ["can_imagine", "has_display", "imagined", "screen"]
 
 _SECONDS = 15
 
@@ -26,6 +26,20 @@ def has_display() -> bool:
 def can_imagine() -> bool:
     """Return whether a screen in memory can be made: `Xvfb` is on the PATH."""
     return shutil.which("Xvfb") is not None
+
+
+@contextlib.contextmanager
+def screen() -> Iterator[dict[str, str]]:
+    """Yield the environment for programs that need a screen: the real one, else one in memory.
+
+    Raises:
+        UserError: There is neither.
+    """
+    if has_display():
+        yield dict(os.environ)
+    else:
+        with imagined() as environment:
+            yield environment
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".b
 # Masks are uint8: 0 is the background and 255 is unsure.
 MAX_CLASSES = 254
 
+_CUT = 1_000
 _MAX_CLASS = 64
 _MAX_STEM = 200
 _JOINERS = "\u200c\u200d"  # spelling of Persian and Indic words needs them
@@ -30,8 +31,11 @@ _RESERVED = ("background", "unsure")
 
 
 def nfc(name: str) -> str:
-    """Return the name in Unicode form NFC, as macOS writes the same name in another form."""
-    return unicodedata.normalize("NFC", name)
+    """Return the name in Unicode form NFC, as macOS writes the same name in another form.
+
+    No name is as long as 1000 letters; what follows is cut, as folding megabytes takes gigabytes.
+    """
+    return unicodedata.normalize("NFC", name[:_CUT])
 
 
 def collision_key(name: str) -> str:
@@ -51,7 +55,7 @@ def stem_of(name: str, known: Collection[str] = ()) -> str:
     `photo.v2` keeps its dot, as `.v2` is no image suffix. A name that is in `known` as it stands
     is that stem, so that the image `a.png.jpg` can be named `a.png`.
     """
-    base = nfc(name.replace("\\", "/").rsplit("/", 1)[-1]).strip()
+    base = nfc(name[-4 * _CUT :].replace("\\", "/").rsplit("/", 1)[-1]).strip()
     if base in known:
         return base
     start, dot, suffix = base.rpartition(".")
@@ -116,7 +120,7 @@ def check_class_names(names: Iterable[str], source: str = "The class list") -> N
 
 def _letters_fault(name: str, longest: int) -> str:
     if len(name) > longest:
-        return f"has {len(name)} characters, more than {longest}"
+        return f"has more than {longest} characters"
     for letter in name:
         kind = unicodedata.category(letter)
         # Cf: direction marks and zero-width spaces make two names look the same.

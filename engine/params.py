@@ -96,7 +96,7 @@ def parse(cls: type[P], settings: Mapping[str, Any]) -> P:
     known = presets(cls)
     name = given.pop("preset", None)
     if name is not None:
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise UserError(
                 f"There is no preset '{name}'.",
                 f"Presets: {', '.join(known) or 'none'}.",
@@ -237,7 +237,7 @@ def _number(field: Field, value: Any, *, whole: bool) -> int | float:
         raise _refuse(field, value, wanted) from None
     if whole and isinstance(value, float) and value != number:
         raise _refuse(field, value, wanted)
-    if not math.isfinite(number):
+    if not whole and not math.isfinite(number):
         raise _refuse(field, value, "a finite number")
     if (field.low is not None and number < field.low) or (field.high is not None and number > field.high):
         raise _refuse(field, value, wanted)

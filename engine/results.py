@@ -5,7 +5,9 @@ So far: `CamStack`. Climb traces, prototype banks and the others join with their
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,10 @@ class CamStack:
 
     def __post_init__(self) -> None:
         k = len(self.classes)
+        if any(b <= a for a, b in pairwise((-1, *self.classes))) or max(self.classes, default=0) > 253:
+            raise ValueError(f"the classes {self.classes[:5]} are not ascending indexes from 0 to 253")
+        if not (math.isfinite(self.cell) and self.cell > 0 and math.isfinite(self.origin)):
+            raise ValueError(f"cells of {self.cell} px from {self.origin} px")
         if self.maps.ndim != 3 or self.maps.shape[0] != k or self.peaks.shape != (k,):
             raise ValueError(f"{k} classes, maps {self.maps.shape}, peaks {self.peaks.shape}")
         if self.background is not None and self.background.shape != self.maps.shape[1:]:
@@ -100,7 +106,8 @@ class CamStack:
         arrays, facts = read_npz(path)
         try:
             if facts["kind"] != cls.KIND:
-                raise ValueError(f"it holds {facts['kind']!r}")
+                raise ValueError(f"it holds {facts['kind']!r}"[:100])
+            background = arrays.get("background")
             height, width = (int(v) for v in facts["size"])
             if not (0 < height <= 1 << 16 and 0 < width <= 1 << 16):
                 raise ValueError(f"it claims an image of {height} x {width} px")
@@ -113,10 +120,10 @@ class CamStack:
                 cell=float(facts["cell"]),
                 origin=float(facts["origin"]),
                 scores=arrays["scores"].astype(np.float32, copy=False),
-                background=arrays.get("background"),
+                background=None if background is None else background.astype(np.float16, copy=False),
                 facts=dict(facts["facts"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
                 f"{path} is not a stack of class activation maps: {error}.",
                 "Files written by `wsss infer` are read.",

@@ -109,7 +109,7 @@ def test_every_field_of_every_job_has_a_word() -> None:
 
 @pytest.mark.parametrize("verb", JOBS)
 def test_device_words_are_read_by_every_job(verb: str) -> None:
-    job = next(j for j in FULL if j.VERB == verb)
+    job = next(j for j in FULL if verb == j.VERB)
     moved = dataclasses.replace(job, **WORK)
     assert dataclasses.replace(read(arguments(moved)), id=moved.id) == moved
 
@@ -144,7 +144,11 @@ def test_device_words_are_read_by_every_job(verb: str) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_a_mistake_is_told_and_ends_with_2(
-    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
@@ -254,7 +258,10 @@ def test_json_stays_the_last_line_though_libraries_print(
 
 
 def test_a_bug_ends_with_1_and_names_its_report(
-    small_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small_project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from engine.cli import follow
 
@@ -296,11 +303,22 @@ for words in {lines!r}:
 def test_commands_without_a_network_import_no_torch(small_project: Project, tmp_path: Path) -> None:
     place = str(small_project.root)
     lines = [["--help"], *([name, "--help"] for name in COMMANDS), ["status", "-p", place]]
-    lines.append(["new", str(tmp_path / "again"), "--images", str(tmp_path / "images"), "--tags", str(tmp_path / "tags.csv")])
+    lines.append(
+        [
+            "new",
+            str(tmp_path / "again"),
+            "--images",
+            str(tmp_path / "images"),
+            "--tags",
+            str(tmp_path / "tags.csv"),
+        ]
+    )
     stacks(small_project)
     lines.append(["label", "-p", place, "--source", "cam", "--name", "soft"])
     lines.append(["evaluate", "-p", place, "--labels", "soft"])
-    lines.append(["export", "-p", place, "--labels", "soft", "--format", "voc", "--out", str(tmp_path / "voc")])
+    lines.append(
+        ["export", "-p", place, "--labels", "soft", "--format", "voc", "--out", str(tmp_path / "voc")]
+    )
     child = subprocess.run(
         [sys.executable, "-c", NO_TORCH.format(lines=lines)], capture_output=True, text=True, timeout=120
     )
@@ -354,7 +372,9 @@ sys.exit(main(["label", "-p", {place!r}, "--source", "cam", "--name", "a"]))
 @pytest.mark.parametrize("deaf", [False, True], ids=["one press stops", "two presses break off"])
 def test_ctrl_c(small_project: Project, deaf: bool) -> None:
     code = ENDLESS.format(deaf=deaf, place=str(small_project.root))
-    child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert child.stderr is not None and child.stdout is not None
     assert child.stderr.readline() == "ready\n"
     child.send_signal(signal.SIGINT)
@@ -375,7 +395,9 @@ def test_a_stopped_training_prints_the_line_that_goes_on_with_it(small_project: 
     words = ["train", "cam", "-p", place, "--set", "backbone=tiny_cnn", "--set", "pretrained=false"]
     words += ["--batch", "2", "--crop", "32", "--threads", "1"]
     line = [sys.executable, "-m", "engine.cli", *words]
-    child = subprocess.Popen([*line, "--epochs", "5000"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [*line, "--epochs", "5000"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert child.stderr is not None
     while "Run cam" not in (said := child.stderr.readline()):
         assert said, "it ended before it began to train"
@@ -391,7 +413,14 @@ def test_a_stopped_training_prints_the_line_that_goes_on_with_it(small_project: 
 
 
 def test_words_for_durations() -> None:
-    assert [span(s) for s in (0.04, 9.96, 12.4, 59.6, 185, 3723)] == ["0.0 s", "10.0 s", "12 s", "1:00", "3:05", "1:02:03"]
+    assert [span(s) for s in (0.04, 9.96, 12.4, 59.6, 185, 3723)] == [
+        "0.0 s",
+        "10.0 s",
+        "12 s",
+        "1:00",
+        "3:05",
+        "1:02:03",
+    ]
 
 
 def test_read_refuses_what_is_no_job() -> None:

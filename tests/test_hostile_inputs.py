@@ -1,6 +1,6 @@
 """Files made to hurt: each gives a sentence, within five seconds of work and a gigabyte of memory.
 
-All files are built here and read in one child process, so that its peak of memory is theirs.
+All files are built here and read in one child process, so that its peaks of memory are theirs.
 """
 
 from __future__ import annotations
@@ -41,6 +41,17 @@ from engine import images, tag_files
 def late(*_):
     raise TimeoutError
 signal.signal(signal.SIGPROF, late)
+def forget_peak():
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+def peak():
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 root = Path(sys.argv[1])
 readers = {
     "image": [images.read, images.probe, lambda p: images.thumbnail(p, 64)],
@@ -51,6 +62,7 @@ readers = {
 }
 for path in sorted(root.glob("*/*")):
     for number, reader in enumerate(readers[path.parent.name]):
+        forget_peak()
         start = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, 20)
         try:
@@ -64,7 +76,7 @@ for path in sorted(root.glob("*/*")):
         print(json.dumps({
             "name": f"{path.parent.name}/{path.name}", "reader": number, "said": said,
             "seconds": time.process_time() - start,
-            "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "bytes": peak(),
         }))
 """
 
@@ -128,10 +140,10 @@ IMAGES: dict[str, Callable[[], bytes]] = {
     "bomb.png": lambda: png(20_000, 20_000, chunk(b"IDAT", zlib.compress(bytes(20_000 * 2501))), bits=1, colour=0),
     "just-over.png": lambda: png(10_001, 10_000, chunk(b"IDAT", zlib.compress(bytes(10_001 * 1300))), bits=1, colour=0),
     "no-pixels.png": lambda: png(0, 10, chunk(b"IDAT", b"")),
-    "too-much-data.png": lambda: png(10, 10, chunk(b"IDAT", zlib.compress(bytes(2**28))[:-9])),
+    "too-much-data.png": lambda: png(10, 10, chunk(b"IDAT", zlib.compress(bytes(2**26))[:-9])),
     "chunks.png": lambda: png(10, 10, chunk(b"tIME", bytes(7)) * 1_000_000),
-    "text-bomb.png": lambda: png(10, 10, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**27)))),
-    "profile-bomb.png": lambda: png(10, 10, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**27)))),
+    "text-bomb.png": lambda: png(10, 10, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**25)))),
+    "profile-bomb.png": lambda: png(10, 10, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**25)))),
     "forged.jpg": lambda: _forged_jpeg(65_500, 65_500),
     "padding.jpg": lambda: b"\xff\xd8" + b"\xff" * 2**25,
     "garbage.jpg": lambda: b"\xff\xd8\xff\xfe\0\2" + b"\0" * 2**25,
@@ -239,6 +251,8 @@ TAGS: dict[str, Callable[[], bytes]] = {
     "lists.json": lambda: b'{"a": [' + b"[]," * (2**24) + b"[]]}",
     "objects.json": lambda: b'{"a": [' + b'{"":0},' * (2**22) + b"[]]}",
     "numbers.json": lambda: b'{"a": [' + b"1.5," * (2**23) + b"1]}",
+    "keys.json": lambda: b"{" + b",".join(b'"k%07d":[]' % i for i in range(1_500_000)) + b"}",
+    "escapes.json": lambda: b'{"' + b"\\n" * 2**23 + b'": []}',
     "wide.json": lambda: ('{"a": ["\U0001f600' + "a" * (2**25) + '"]}').encode(),
     "surrogate.json": lambda: b'{"a": ["\\ud800"]}',
     "bytes.csv": lambda: os.urandom(4096),
@@ -285,11 +299,8 @@ FOLDERS = [
 ]
 PIPES = ["image/pipe", "mask/pipe", "tags/pipe", "split/pipe", "classes/pipe"]
 
-# Facts, not mistakes: these say what they are without their pixels, or hold nothing that is wrong.
-_FINE = {
-    ("image/too-much-data.png", 0), ("image/too-much-data.png", 2),
-    ("image/loop.tif", 0), ("image/loop.tif", 2),
-}  # fmt: skip
+# Its pixels are whole; what follows them is never unpacked.
+_FINE = "image/too-much-data.png"
 
 
 @pytest.fixture(scope="module")
@@ -336,8 +347,8 @@ def test_hostile_file_gives_a_sentence(outcomes: dict[str, list[dict[str, Any]]]
         kind, found, accepted, todo = entry["said"]
         assert entry["seconds"] < _SECONDS, entry
         assert entry["bytes"] < _BYTES, entry
-        if kind == "read" and (entry["reader"] == 1 or (name, entry["reader"]) in _FINE):
-            continue
+        if kind == "read" and (entry["reader"] == 1 or name == _FINE):
+            continue  # a header may be right where the pixels are not
         assert kind == "UserError", entry
         assert Path(name).name in found
         assert accepted

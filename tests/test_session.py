@@ -113,6 +113,7 @@ def test_a_class_is_added_and_told(session):
     session.add_class("violet")
     assert session.project.classes[-1] == "violet" and told == [True]
     assert len(session.project.colours) == 4
+    assert (session.project.tags().states[:, 3] == UNKNOWN).all(), "nobody has said that it is absent"
     with pytest.raises(UserError):
         session.add_class("violet")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
@@ -46,35 +47,45 @@ def past_run(project: Project, name: str = "cam", *, seconds: float = 80.0, stat
     return run
 
 
-@pytest.fixture
-def page(small_project, make_napari_viewer_proxy, qtbot, monkeypatch):
-    made: list[Any] = []
-
-    def engine() -> Any:
-        made.append(FAKE["FakeEngine"]())
-        return made[-1]
-
-    monkeypatch.setattr("wsss_napari.worker.Engine", engine)
-    viewer = make_napari_viewer_proxy()
-    desk = desk_of(viewer)
-    shown = TrainPage(desk)
+def make_page(viewer: Any, project: Project, qtbot: Any) -> TrainPage:
+    shown = TrainPage(desk_of(viewer))
     qtbot.addWidget(shown)
     shown.resize(380, 900)
     shown.show()
     shown.viewer = viewer
-    desk.session.open(small_project.root)
+    shown.session.open(project.root)
     return shown
 
 
-@pytest.fixture
-def ready(page, qtbot):
+def make_ready(page: TrainPage, qtbot: Any) -> TrainPage:
     page.enter()
     qtbot.waitUntil(lambda: page.form is not None)
     return page
 
 
-def test_without_a_project_it_says_what_to_do(make_napari_viewer_proxy, qtbot):
-    shown = TrainPage(desk_of(make_napari_viewer_proxy()))
+@pytest.fixture
+def page(small_project, qtbot, monkeypatch):
+    """The page beside a viewer without a window, which is made in no time."""
+    monkeypatch.setattr("wsss_napari.worker.Engine", FAKE["FakeEngine"])
+    return make_page(ViewerModel(), small_project, qtbot)
+
+
+@pytest.fixture
+def ready(page, qtbot):
+    """The page with its methods listed."""
+    return make_ready(page, qtbot)
+
+
+@pytest.fixture
+def in_window(small_project, make_napari_viewer_proxy, qtbot, monkeypatch):
+    """The same in a real window, which has a strip for plots."""
+    monkeypatch.setattr("wsss_napari.worker.Engine", FAKE["FakeEngine"])
+    return make_ready(make_page(make_napari_viewer_proxy(), small_project, qtbot), qtbot)
+
+
+def test_without_a_project_it_says_what_to_do(qtbot):
+    viewer = ViewerModel()
+    shown = TrainPage(desk_of(viewer))
     qtbot.addWidget(shown)
     shown.enter()
     assert "No project is open" in shown.hint
@@ -142,24 +153,24 @@ def test_without_any_tag_it_says_so(ready, qtbot):
     assert "Tag some on the Tags page" in ready.estimate.text()
 
 
-def test_live_curves_grow_in_the_strip_and_go_with_the_page(ready, qtbot):
-    ready.start()
-    (job,) = ready.desk.engine.given(Train)
-    run = new_run(ready.session.project.root, "cam", "cam", {"method": "cam"})
-    ready.desk.engine.tell(job.id, Started(kind="train", run="cam"))
+def test_live_curves_grow_in_the_strip_and_go_with_the_page(in_window, qtbot):
+    in_window.start()
+    (job,) = in_window.desk.engine.given(Train)
+    run = new_run(in_window.session.project.root, "cam", "cam", {"method": "cam"})
+    in_window.desk.engine.tell(job.id, Started(kind="train", run="cam"))
     for step in range(1, 6):
         event = Metrics(step=step, values={"tags": 1 / step, "loss": 1 / step})
         run.record(event)
-        ready.desk.engine.tell(job.id, event)
-    assert ready.desk.plots.shown is ready.curves
-    assert ready.curves.data.runs["cam"]["tags"].steps == [1, 2, 3, 4, 5]
-    ready.leave()
-    assert ready.desk.plots.shown is None
-    ready.desk.engine.tell(job.id, Metrics(step=6, values={"tags": 0.1}))
-    assert ready.desk.plots.shown is None
-    ready.enter()
-    assert ready.desk.plots.shown is ready.curves
-    assert ready.curves.data.runs["cam"]["tags"].steps[-1] >= 5
+        in_window.desk.engine.tell(job.id, event)
+    assert in_window.desk.plots.shown is in_window.curves
+    assert in_window.curves.data.runs["cam"]["tags"].steps == [1, 2, 3, 4, 5]
+    in_window.leave()
+    assert in_window.desk.plots.shown is None
+    in_window.desk.engine.tell(job.id, Metrics(step=6, values={"tags": 0.1}))
+    assert in_window.desk.plots.shown is None
+    in_window.enter()
+    assert in_window.desk.plots.shown is in_window.curves
+    assert in_window.curves.data.runs["cam"]["tags"].steps[-1] >= 5
 
 
 def test_stop_then_force_stop_then_resume(ready, qtbot):
@@ -241,16 +252,16 @@ def test_deleting_asks_and_the_harmless_answer_has_the_focus(ready, qtbot):
     assert ready.runs.empty.isVisible()
 
 
-def test_selected_runs_are_compared_in_one_plot(ready, qtbot):
-    past_run(ready.session.project)
-    past_run(ready.session.project)
-    ready.session.runs_changed.emit()
-    qtbot.waitUntil(lambda: ready.runs.table.rowCount() == 2)
-    ready.runs.table.selectAll()
-    assert set(ready.curves.data.runs) == {"cam", "cam-2"}
-    assert ready.desk.plots.shown is ready.curves
-    ready.runs.table.clearSelection()
-    assert ready.desk.plots.shown is None
+def test_selected_runs_are_compared_in_one_plot(in_window, qtbot):
+    past_run(in_window.session.project)
+    past_run(in_window.session.project)
+    in_window.session.runs_changed.emit()
+    qtbot.waitUntil(lambda: in_window.runs.table.rowCount() == 2)
+    in_window.runs.table.selectAll()
+    assert set(in_window.curves.data.runs) == {"cam", "cam-2"}
+    assert in_window.desk.plots.shown is in_window.curves
+    in_window.runs.table.clearSelection()
+    assert in_window.desk.plots.shown is None
 
 
 def test_copy_gives_the_command_of_an_old_run(ready, qtbot):

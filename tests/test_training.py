@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from engine.messages import Failed, Finished, Infer, Metrics, Said, Stopped, Train, encode
+from engine.messages import Failed, Finished, Infer, Metrics, Said, Stopped, Train
+from engine.results import CamStack
 from engine.run import run
 from engine.store import Project, open_project, run_of
 from engine.train.batches import Order
@@ -166,7 +165,7 @@ def test_inference_keeps_what_is_there_and_replaces_what_changed(small_project: 
 
 
 @pytest.mark.parametrize("loss", ["plain", "balanced"])
-def test_two_ranks_lose_what_one_process_loses(small_project: Project, loss: str, tmp_path: Path) -> None:
+def test_two_ranks_lose_what_one_process_loses(small_project: Project, loss: str) -> None:
     """Item 13: the same global batch on two CPU processes, ten steps, to 1e-5."""
     common = {"epochs": 5, "batch": 3, "settings": {"loss": loss, "flip": True}}
     one = _train(small_project, run="one", **common)
@@ -202,7 +201,15 @@ def test_rates_follow_fractions() -> None:
 
 @pytest.mark.parametrize("images", [1, 12, 300, 10_000])
 def test_a_plan_is_settled_for_any_size(images: int) -> None:
-    plan = settle(Plan(), images=images, pretrained=True, side_multiple=16, side_offset=1, longest=500)
+    plan = settle(
+        Plan(),
+        images=images,
+        pretrained=True,
+        transformer=False,
+        side_multiple=16,
+        side_offset=1,
+        longest=500,
+    )
     assert plan.batch == min(16, images) and (plan.crop or 0) % 16 == 1
     assert (plan.epochs or 0) * images >= min(1500, 60 * images)
     assert 5 <= (plan.epochs or 0) <= 60
@@ -219,18 +226,7 @@ def test_average_precision_of_known_rankings() -> None:
     assert mean_average_precision(np.ones((2, 1)), np.zeros((2, 1), np.int8)) is None
 
 
-def test_torchrun_is_a_door_too(small_project: Project, tmp_path: Path) -> None:
-    job = Train(
-        project=str(small_project.root),
-        method="cam",
-        settings=TINY,
-        epochs=1,
-        batch=2,
-        crop=48,
-        run="t",
-        threads=1,
-    )
-    assert json.loads(encode(job))["method"] == "cam"
+def test_torchrun_is_a_door_too(small_project: Project) -> None:
     code = subprocess.run(
         [
             sys.executable,
@@ -245,8 +241,6 @@ def test_torchrun_is_a_door_too(small_project: Project, tmp_path: Path) -> None:
             "cam",
             "-p",
             str(small_project.root),
-            "--run",
-            "t",
             "--epochs",
             "1",
             "--batch",
@@ -266,4 +260,24 @@ def test_torchrun_is_a_door_too(small_project: Project, tmp_path: Path) -> None:
         timeout=240,
     )
     assert code.returncode == 0, code.stderr[-2000:]
-    assert run_of(small_project.root, "t").status == "finished"
+    assert run_of(small_project.root, "cam").status == "finished"
+
+
+def test_inference_is_shared_out_and_a_killed_share_is_done_on_resume(small_project: Project) -> None:
+    _train(small_project, epochs=1)
+    root = str(small_project.root)
+    alone = list(run(Infer(project=root, run="cam", threads=1, views="alone")))[-1]
+    shared = list(run(Infer(project=root, run="cam", threads=1, views="shared", devices=2)))[-1]
+    assert isinstance(alone, Finished) and isinstance(shared, Finished), shared
+    chosen = run_of(small_project.root, "cam")
+    assert chosen.views("alone").stems() == chosen.views("shared").stems() == tuple(small_project.usable)
+    for stem in small_project.usable:
+        a = CamStack.load(chosen.views("alone").path(stem))
+        b = CamStack.load(chosen.views("shared").path(stem))
+        np.testing.assert_array_equal(a.maps, b.maps)
+    # What the second rank would have drawn is missing, as after a kill.
+    for stem in small_project.usable[1::2]:
+        chosen.views("shared").path(stem).unlink()
+    again = list(run(Infer(project=root, run="cam", threads=1, views="shared")))[-1]
+    assert isinstance(again, Finished) and again.result["kept"] == 3
+    assert chosen.views("shared").stems() == tuple(small_project.usable)

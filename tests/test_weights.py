@@ -12,6 +12,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -258,6 +259,22 @@ def test_a_pth_file_must_hold_plain_finite_tensors(places: Path, value: object, 
         find_weights("resnet18")
 
 
+def test_a_number_spread_over_a_huge_shape_fills_no_memory(places: Path) -> None:
+    (places / "own" / "resnet18.pth").write_bytes(as_pth({"a": torch.zeros(1).expand(1 << 20, 1 << 20)}))
+    with pytest.raises(UserError, match="'a' claims more numbers than the file holds"):
+        find_weights("resnet18")
+
+
+def test_a_compressed_archive_is_not_unpacked(places: Path) -> None:
+    path = places / "own" / "resnet18.pth"
+    plain = zipfile.ZipFile(io.BytesIO(as_pth({"a": torch.zeros(1 << 16)})))
+    with plain, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry))
+    with pytest.raises(UserError, match="compressed archive"):
+        find_weights("resnet18")
+
+
 @pytest.mark.parametrize("key", ["state_dict", "model"])
 def test_training_checkpoints_are_unwrapped(places: Path, state: dict[str, Tensor], key: str) -> None:
     wrapped = {key: {f"module.{k}": v for k, v in state.items()}, "epoch": 3}
@@ -332,6 +349,8 @@ def test_places(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         str(places / "torch" / "hub" / "checkpoints"),
         str(places / "hub"),
     ]
+    monkeypatch.setenv("WSSS_WEIGHTS", "nowhere")
+    assert where_looked()[0] == "$WSSS_WEIGHTS = nowhere"
     monkeypatch.delenv("WSSS_WEIGHTS")
     assert where_looked()[0] == "$WSSS_WEIGHTS (not set)"
     assert where_looked("resnet18")[-1].endswith("resnet18-f37072fd.pth")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import UserError
+from engine.messages import Finished, Infer
 from engine.store import Project, Run
 
-__all__ = ["Estimate", "bytes_text", "seconds_text", "train_estimate"]
+__all__ = ["Estimate", "bytes_text", "infer_text", "seconds_text", "train_estimate"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,21 @@ def train_estimate(
         area = 1.0 if crop is None or not plan.get("crop") else (crop / plan["crop"]) ** 2
         return Estimate(images, epochs, done * images * epochs * area, run.title)
     return Estimate(images, epochs)
+
+
+def infer_text(lines: Sequence[Any], images: int) -> str:
+    """Return `about 2 min` for drawing maps, going by the last such job of this session, or an empty string.
+
+    Args:
+        lines: Jobs of the engine (`worker.JobLine`).
+        images: How many images are to be drawn.
+    """
+    for line in reversed(lines):
+        if isinstance(line.job, Infer) and isinstance(line.ending, Finished) and line.ended is not None:
+            drawn = line.ending.result["images"] - line.ending.result["kept"]
+            if drawn > 0:
+                return f"about {seconds_text((line.ended - line.began) / drawn * images)}"
+    return ""
 
 
 def seconds_text(seconds: float) -> str:

@@ -66,7 +66,7 @@ class RulePicture(QAbstractButton):
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(96, 58)
+        return QSize(90, 58)
 
     def paintEvent(self, event: Any) -> None:
         painter = QPainter(self)
@@ -135,8 +135,9 @@ class RulePanel(QWidget):
         self.min_region = WholeEntry(field, self)
         tip = "Regions of fewer pixels go to their surroundings; done when you let go of the handle. 0 keeps all."
         self.min_region.setToolTip(tip)
+        self.min_region.setMaximumWidth(92)
         self.min_region.edited.connect(self._set_region)
-        region = QLabel("Drop regions under", self)
+        region = QLabel("Smallest region", self)
         region.setBuddy(self.min_region)
         region.setToolTip(tip)
         self.sentence = QLabel(self)

@@ -174,14 +174,21 @@ class Session:
         self.history.do(name, lambda: write(after), lambda: write(before))
 
     def add_class(self, name: str) -> None:
-        """Add a class behind the others.
+        """Add a class behind the others; nobody has looked for it yet, so it is unknown on every image.
 
         Raises:
             UserError: The name cannot be used or stands already.
         """
-        if self.project is not None:
-            self.project.add_class(name)
-            self.classes_changed.emit()
+        project = self.project
+        if project is None:
+            return
+        project.add_class(name)
+        # An imported list says "all others absent", which was never said of this one.
+        tags = project.tags()
+        said = [s for s, state in zip(tags.stems, tags.states[:, -1], strict=True) if state != UNKNOWN]
+        if said:
+            project.set_tags((stem, name, UNKNOWN) for stem in said)
+        self.classes_changed.emit()
 
 
 _SESSIONS: WeakKeyDictionary[Any, Session] = WeakKeyDictionary()

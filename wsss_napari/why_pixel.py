@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QLabel
 
 from engine.labels import LabelRule
 from wsss_napari._compat import canvas_of
+from wsss_napari.layers import Layers
 from wsss_napari.mask_view import MaskView
 from wsss_napari.palette import UNSURE
 
@@ -65,12 +66,12 @@ class WhyPixel:
     """A small table that follows the pointer over the canvas while it is on.
 
     Args:
-        viewer: The napari viewer.
+        layers: The layers of the viewer.
         ask: Returns the text for a (row, column), or None outside of the image.
     """
 
-    def __init__(self, viewer: Any, ask: Callable[[int, int], str | None]) -> None:
-        self._viewer = viewer
+    def __init__(self, layers: Layers, ask: Callable[[int, int], str | None]) -> None:
+        self._layers = layers
         self._ask = ask
         self._on = False
         self.label: QLabel | None = None
@@ -82,7 +83,8 @@ class WhyPixel:
 
     def turn(self, on: bool) -> None:
         """Begin or end to follow the pointer."""
-        canvas = canvas_of(self._viewer)
+        viewer = self._layers.viewer
+        canvas = None if viewer is None else canvas_of(viewer)
         if on == self._on or canvas is None:
             return
         self._on = on
@@ -95,10 +97,11 @@ class WhyPixel:
                 " border-radius: 4px; padding: 5px; }"
             )
             self.label.hide()
-            self._viewer.mouse_move_callbacks.append(self._moved)
+            viewer.mouse_move_callbacks.append(self._moved)
         else:
-            self._viewer.mouse_move_callbacks.remove(self._moved)
+            viewer.mouse_move_callbacks.remove(self._moved)
             if self.label is not None:
+                self.label.hide()
                 self.label.deleteLater()
                 self.label = None
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -100,8 +100,8 @@ class Engine:
         memory: Bytes that the child held at its last heart-beat.
     """
 
-    def __init__(self, parent: QObject | None = None) -> None:
-        self._signals = _Signals(parent)
+    def __init__(self) -> None:
+        self._signals = _Signals()
         self.event = self._signals.told
         self.changed = self._signals.changed
         self.jobs: list[JobLine] = []
@@ -112,13 +112,14 @@ class Engine:
         self._closed = False
         self._answering = True
         self._letters = Letterbox()
-        self._bell = QSocketNotifier(self._letters.fileno(), QSocketNotifier.Type.Read, self._signals)
+        self._bell = QSocketNotifier(self._letters.fileno(), QSocketNotifier.Type.Read)
         self._bell.activated.connect(self._read)
-        self._clock = QTimer(self._signals)
+        self._clock = QTimer()
         self._clock.setInterval(1000)
         self._clock.timeout.connect(self._supervise)
-        # Qt may delete the signals with the window; the child must not outlive that.
-        self._signals.destroyed.connect(partial(_close_all, self._children))
+        # Whoever forgets to close leaves no process behind. (Not by Qt's `destroyed`: when Python's
+        # collector takes the object, it has emptied the slot before Qt calls it.)
+        weakref.finalize(self, _close_all, self._children)
 
     @property
     def busy(self) -> bool:
@@ -201,9 +202,11 @@ class Engine:
         if self._closed:
             return
         self._closed = True
-        self._clock.stop()
-        self._bell.setEnabled(False)
         self._then.clear()
+        # Here and now: the number of a socket that is closed under its notifier is given to the next one.
+        self._bell.setEnabled(False)
+        for watch in (self._bell, self._clock):
+            watch.deleteLater()
         _close_all(self._children)
 
     def wait(self, seconds: float) -> bool:
@@ -306,7 +309,7 @@ def log_folder() -> Path:
     return Path(QStandardPaths.writableLocation(place)) / "wsss-napari"
 
 
-def _close_all(children: list[Child], gone: QObject | None = None) -> None:
+def _close_all(children: list[Child]) -> None:
     for child in children:
         child.close()
 

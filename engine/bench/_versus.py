@@ -17,7 +17,9 @@ __all__ = ["allocated", "alternate", "numbers", "resident"]
 T = TypeVar("T")
 
 
-def alternate(ours: Callable[[], object], reference: Callable[[], object], rounds: int) -> tuple[float, float]:
+def alternate(
+    ours: Callable[[], object], reference: Callable[[], object], rounds: int
+) -> tuple[float, float]:
     """Return the median seconds of both, run in turn after one unmeasured run of each.
 
     In turn, so that a processor that slows down in the heat slows both.
@@ -65,7 +67,7 @@ def resident(call: Callable[[], T]) -> int:
     finally:
         over.set()
         watcher.join()
-    return max(most, process.memory_info().rss) - before
+    return int(max(most, process.memory_info().rss) - before)
 
 
 def numbers(

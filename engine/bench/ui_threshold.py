@@ -8,9 +8,7 @@ looks up all maps anew, as a slider without `labels.best_class` would have to.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import subprocess
 import sys
 from typing import Any
@@ -19,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bench._versus import allocated, alternate, numbers
-from engine.display import has_display, imagined
+from engine.display import screen
 from engine.errors import UserError
 from engine.labels import LabelRule, apply, best_class
 from engine.results import enlarge
@@ -42,7 +40,10 @@ def bench(rounds: int) -> dict[str, Any]:
         return apply(LabelRule("constant", 0.3), best, which, _CLASSES, out)
 
     def reference() -> NDArray[np.uint8]:
-        return keys[np.pad(maps, ((1, 0), (0, 0), (0, 0)), constant_values=0.3).argmax(axis=0)]
+        mask: NDArray[np.uint8] = keys[
+            np.pad(maps, ((1, 0), (0, 0), (0, 0)), constant_values=0.3).argmax(axis=0)
+        ]
+        return mask
 
     difference = int(np.abs(ours().astype(int) - reference()).max())
     seconds = alternate(ours, reference, rounds)
@@ -52,8 +53,7 @@ def bench(rounds: int) -> dict[str, Any]:
 
 def _window(rounds: int) -> dict[str, Any]:
     """Return what the window's benchmark prints as its last line of stdout."""
-    screen = contextlib.nullcontext(dict(os.environ)) if has_display() else imagined()
-    with screen as environment:
+    with screen() as environment:
         try:
             child = subprocess.run(
                 [sys.executable, "-m", "wsss_napari.bench_threshold", "--rounds", str(rounds)],

@@ -13,7 +13,17 @@ from engine.atomic import write_text
 
 __all__ = ["report", "version_of"]
 
-_PACKAGES = ("wsss-napari", "torch", "torchvision", "timm", "lightning-fabric", "numpy", "scipy", "pillow", "napari")
+_PACKAGES = (
+    "wsss-napari",
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning-fabric",
+    "numpy",
+    "scipy",
+    "pillow",
+    "napari",
+)
 
 
 def report(words: Sequence[str], message: str, trace: str) -> Path:

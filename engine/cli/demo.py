@@ -52,8 +52,12 @@ class _Told:
 
 def answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
     """Walk the path, skipping what an earlier demo finished."""
-    parser = Parser("demo", "Walk the whole path on the bundled sample: new, train, infer, evaluate, label, export.")
-    parser.add_argument("--out", metavar="DIR", default="wsss_demo", help="folder of the demo (default: wsss_demo)")
+    parser = Parser(
+        "demo", "Walk the whole path on the bundled sample: new, train, infer, evaluate, label, export."
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", default="wsss_demo", help="folder of the demo (default: wsss_demo)"
+    )
     parser.add_argument("--no-view", action="store_true", help="open no window and draw no screenshots")
     add_json(parser)
     found = parser.read(words)
@@ -76,7 +80,9 @@ def _walk(told: _Told, out: Path) -> dict[str, Any]:
 
     sweep = told.do(Evaluate(project=place, source=RUN, sweep=True))
     told.say(f"mIoU {percent(sweep['miou'])} at the best threshold, {sweep['threshold']:g}.")
-    told.say(f"Recall {percent(sweep['recall'])}: a plain CAM lights the telling part and misses much of the body.")
+    told.say(
+        f"Recall {percent(sweep['recall'])}: a plain CAM lights the telling part and misses much of the body."
+    )
 
     # The rule that evaluation recommends, as a person would copy it from the curve.
     told.do(Label(project=place, source=RUN, name=LABELS, background=f"constant:{sweep['threshold']:g}"))

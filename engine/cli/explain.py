@@ -1,4 +1,4 @@
-"""The parameters of a method, as `wsss train METHOD --help` prints them."""
+"""What stands below the options of a command's help: parameters of a method, formats."""
 
 from __future__ import annotations
 
@@ -10,19 +10,29 @@ from typing import Any
 import engine
 from engine.cli.here import project_here
 from engine.errors import UserError, nearest
+from engine.formats import formats
 from engine.messages import Methods
 from engine.params import text_of
 
-__all__ = ["parameters_of"]
+__all__ = ["further"]
 
 
-def parameters_of(verb: str, seen: argparse.Namespace) -> str:
+def further(verb: str, seen: argparse.Namespace) -> str:
     """Return what stands below the options of `wsss VERB … --help`.
 
     Args:
         verb: The command; `train` knows its method, `infer` the method of its run.
         seen: What stood before `--help` on the line.
+
+    Raises:
+        UserError: There is no such method or run.
     """
+    if verb in ("export", "import"):
+        return "\n".join(["formats:", *(f"  {name:<10}{f.title}" for name, f in formats().items())])
+    return _parameters(verb, seen)
+
+
+def _parameters(verb: str, seen: argparse.Namespace) -> str:
     method = getattr(seen, "method", None) if verb == "train" else None
     if verb == "infer" and getattr(seen, "run", None):
         method = engine.run_of(engine.open_project(project_here(seen.project)).root, seen.run).method

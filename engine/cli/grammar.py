@@ -120,7 +120,9 @@ def number(flag: str, low: float, high: float) -> Callable[[str], float]:
         except ValueError:
             value = float("nan")
         if not low <= value <= high:
-            raise UserError(f"{flag} = '{text}' cannot be used.", f"Accepted: a number from {low:g} to {high:g}.")
+            raise UserError(
+                f"{flag} = '{text}' cannot be used.", f"Accepted: a number from {low:g} to {high:g}."
+            )
         return value
 
     return convert

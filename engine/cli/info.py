@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
@@ -17,7 +16,7 @@ from engine.cli.bugs import version_of
 from engine.cli.grammar import Parser
 from engine.cli.jobs import add_json
 from engine.cli.show import console
-from engine.display import can_imagine, has_display, imagined
+from engine.display import has_display, screen
 from engine.errors import UserError
 
 __all__ = ["answer", "info_of"]
@@ -90,14 +89,8 @@ def _crf() -> str:
 
 def _window() -> dict[str, Any]:
     """Return Qt and OpenGL as a child process finds them, or why it could not."""
-    if has_display():
-        screen = contextlib.nullcontext(dict(os.environ))
-    elif can_imagine():
-        screen = imagined()
-    else:
-        return {"problem": "there is no display, and no Xvfb to make one"}
     try:
-        with screen as environment:
+        with screen() as environment:
             child = subprocess.run(
                 [sys.executable, "-c", _ASK],
                 env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS,

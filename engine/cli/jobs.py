@@ -186,14 +186,15 @@ def read(words: Sequence[str]) -> Job:
     return job_of(words[0], parser_of(words[0]).read(words[1:]))
 
 
-def _add(
-    parser: Any, cls: type[Job], option: Option, *, required: bool = True, hidden: bool = False
-) -> None:
+def _add(parser: Any, cls: type[Job], option: Option, *, required: bool = True, hidden: bool = False) -> None:
     field = next(f for f in dataclasses.fields(cls) if f.name == option.field)
     flag = "--" + (option.flag or option.field.replace("_", "-"))
     hint = typing.get_type_hints(cls)[option.field]
     kinds = {hint, *typing.get_args(hint)}
-    more: dict[str, Any] = {"dest": option.field, "help": argparse.SUPPRESS if hidden else _help(option, field)}
+    more: dict[str, Any] = {
+        "dest": option.field,
+        "help": argparse.SUPPRESS if hidden else _help(option, field),
+    }
     if hint is bool:
         parser.add_argument(flag, action="store_true", **more)
         return

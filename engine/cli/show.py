@@ -45,10 +45,29 @@ def show(verb: str, result: Mapping[str, Any]) -> None:
             out.print(f"{result['images']} images have the views {result['views']}{kept}.", soft_wrap=True)
         case "label":
             out.print(
-                f"{result['images']} images have the labels '{result['labels']}' from {result['source']}.", soft_wrap=True
+                f"{result['images']} images have the labels '{result['labels']}' from {result['source']}.",
+                soft_wrap=True,
             )
+        case "export":
+            _export(out, result)
+        case "import":
+            out.print(f"{result['images']} images are imported as '{result['name']}'.", soft_wrap=True)
+        case "relink":
+            out.print(f"{result['project']} reads its images from {result['images']}.", soft_wrap=True)
         case _:
             _facts(out, result)
+
+
+def _export(out: Console, result: Mapping[str, Any]) -> None:
+    if not result["dry_run"]:
+        # What is lost was said while it was written.
+        out.print(f"{result['images']} images are in {result['out']} as {result['format']}.", soft_wrap=True)
+        return
+    out.print(
+        f"{result['images']} images would go to {result['out']} as {result['format']}. Lost:", soft_wrap=True
+    )
+    for sentence in result["lost"] or ["nothing"]:
+        out.print(f"  {sentence}", soft_wrap=True)
 
 
 def _project(out: Console, result: Mapping[str, Any]) -> None:
@@ -60,7 +79,10 @@ def _project(out: Console, result: Mapping[str, Any]) -> None:
 
 def _run(out: Console, result: Mapping[str, Any]) -> None:
     numbers = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items())
-    out.print(f"The run {result['run']} is {result['status']} after {span(result['seconds'])}: {numbers}.", soft_wrap=True)
+    out.print(
+        f"The run {result['run']} is {result['status']} after {span(result['seconds'])}: {numbers}.",
+        soft_wrap=True,
+    )
 
 
 def _methods(out: Console, result: Mapping[str, Any]) -> None:
@@ -95,27 +117,12 @@ def percent(share: float | None) -> str:
 
 def _facts(out: Console, result: Mapping[str, Any]) -> None:
     for key, value in result.items():
-        name = key.replace("_", " ")
-        if isinstance(value, Mapping):
-            inside = ", ".join(f"{k} {_text(v)}" for k, v in value.items())
-            out.print(f"{name}: {inside or 'none'}", soft_wrap=True)
-        elif isinstance(value, list) and any(not isinstance(v, (str, int, float)) for v in value):
-            out.print(f"{name}:", soft_wrap=True)
-            for row in value:
-                out.print(f"  {_text(row)}", soft_wrap=True)
-        elif isinstance(value, list) and value and all(isinstance(v, str) and " " in v for v in value):
-            out.print(f"{name}:", soft_wrap=True)
-            for line in value:
-                out.print(f"  {line}", soft_wrap=True)
-        else:
-            out.print(f"{name}: {_text(value)}", soft_wrap=True)
+        out.print(f"{key.replace('_', ' ')}: {_text(value)}", soft_wrap=True)
 
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_text(v)}" for k, v in value.items())
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if value is None or value == []:
-        return "none"
-    return text_of(value).replace(",", ", ") if isinstance(value, list) else text_of(value)
+        return ", ".join(f"{k} {_text(v)}" for k, v in value.items()) or "none"
+    if isinstance(value, list):
+        return "; ".join(_text(v) for v in value) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else text_of(value)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.text import Text
 
 from engine.cli.grammar import Parser
@@ -15,7 +14,6 @@ from engine.cli.jobs import add_json, add_project
 from engine.cli.show import console, table
 from engine.errors import UserError
 from engine.store import LabelSet, Project, Run, label_sets, open_project, runs_of, source_of, stale
-from engine.tags import ABSENT, PRESENT, UNKNOWN
 
 __all__ = ["answer", "status_of"]
 
@@ -36,14 +34,7 @@ def answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
 def status_of(project: Project) -> dict[str, Any]:
     """Return what a project holds, JSON-ready."""
     tags = project.tags()
-    counts = {
-        name: {
-            "present": int(np.sum(column == PRESENT)),
-            "absent": int(np.sum(column == ABSENT)),
-            "unknown": int(np.sum(column == UNKNOWN)),
-        }
-        for name, column in zip(tags.classes, tags.states.T, strict=True)
-    }
+    counts = {name: count._asdict() for name, count in zip(tags.classes, tags.counts(), strict=True)}
     runs = runs_of(project.root)
     return {
         "project": project.name,
@@ -118,7 +109,11 @@ def _print(status: dict[str, Any]) -> None:
             views = ", ".join(f"{v['views']} {v['images']}" for v in run["views"])
             mark = ", stale" if run["stale"] else ""
             rows.add_row(
-                Text(run["run"]), Text(run["method"]), run["status"] + mark, Text(views), f"{run['bytes'] / 1e6:.1f} MB"
+                Text(run["run"]),
+                Text(run["method"]),
+                run["status"] + mark,
+                Text(views),
+                f"{run['bytes'] / 1e6:.1f} MB",
             )
         out.print()
         out.print(rows)
@@ -126,7 +121,9 @@ def _print(status: dict[str, Any]) -> None:
         rows = table("labels", "images", "made from", numbers=("images",))
         for labels in status["labels"]:
             mark = ", stale" if labels["stale"] else ""
-            rows.add_row(Text(labels["labels"]), str(labels["images"]), Text(f"{labels['source'] or '-'}{mark}"))
+            rows.add_row(
+                Text(labels["labels"]), str(labels["images"]), Text(f"{labels['source'] or '-'}{mark}")
+            )
         out.print()
         out.print(rows)
     for reason in _reasons(status):
@@ -140,7 +137,9 @@ def _reasons(status: dict[str, Any]) -> list[str]:
     for run in status["runs"]:
         found += [f"stale: {run['run']}: {reason}" for reason in run["stale"]]
         for views in run["views"]:
-            found += [f"stale: {run['run']}/{views['views']}: {r}" for r in views["stale"] if r not in run["stale"]]
+            found += [
+                f"stale: {run['run']}/{views['views']}: {r}" for r in views["stale"] if r not in run["stale"]
+            ]
     for labels in status["labels"]:
         found += [f"stale: labels {labels['labels']}: {reason}" for reason in labels["stale"]]
     return found

@@ -40,7 +40,8 @@ def answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
             "A screen, X forwarding (`ssh -X`) or a remote desktop is accepted.",
             "Without one, `wsss demo` writes screenshots, and every other command works.",
         )
-    return open_window(place), None
+    open_window(place)
+    return 0, None
 
 
 def check_window() -> None:
@@ -59,8 +60,10 @@ def check_window() -> None:
         )
 
 
-def open_window(project: str, *, options: Sequence[str] = (), environment: dict[str, str] | None = None) -> int:
-    """Run `python -m wsss_napari` and return its exit code.
+def open_window(
+    project: str, *, options: Sequence[str] = (), environment: dict[str, str] | None = None
+) -> None:
+    """Run `python -m wsss_napari` and wait until it ends.
 
     Args:
         project: Folder of the project; empty for none.
@@ -68,10 +71,18 @@ def open_window(project: str, *, options: Sequence[str] = (), environment: dict[
         environment: Of the child; this process's by default.
 
     Raises:
-        Bug: The window ended with an error.
+        UserError: The window told a mistake.
+        Bug: It ended with an error.
     """
-    line = [sys.executable, "-m", "wsss_napari", *options, *([str(Path(project).resolve())] if project else [])]
+    line = [
+        sys.executable,
+        "-m",
+        "wsss_napari",
+        *options,
+        *([str(Path(project).resolve())] if project else []),
+    ]
     child = subprocess.run(line, env=environment, stdout=sys.stderr)
+    if child.returncode == 2:
+        raise UserError("The window did not open.", "It said why above.")
     if child.returncode:
         raise Bug(f"the window ended with the exit code {child.returncode}; what it printed stands above", "")
-    return 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
+import functools
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from engine.cli.explain import parameters_of
+from engine.cli.explain import further
 from engine.cli.follow import follow
 from engine.cli.here import project_here
 from engine.cli.jobs import job_of, parser_of
@@ -22,11 +22,7 @@ __all__ = ["answer"]
 
 def answer(verb: str, words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
     """Do the job of a command line; return the exit code and what `--json` prints, if asked for."""
-
-    def epilog(seen: argparse.Namespace) -> str:
-        return parameters_of(verb, seen)
-
-    found = parser_of(verb, epilog).read(words)
+    found = parser_of(verb, functools.partial(further, verb)).read(words)
     job = _placed(job_of(verb, found))
     with Screen() as screen:
         result = follow(job, screen)

@@ -77,14 +77,14 @@ def _walk_jpeg(data: Buffer) -> Header:
     for _ in range(_MAX_EXTRAS):
         # Between segments a decoder skips any bytes, one at a time.
         found = data.find(b"\xff", at)
-        if found < 0:
-            break
-        end = found
-        while data[end + 1] == 0xFF and end - at <= _MAX_GAP:
+        end = len(data) if found < 0 else found
+        while end + 1 < len(data) and data[end + 1] == 0xFF and end - at <= _MAX_GAP:
             end += 1
         gap += end - at
         if gap > _MAX_GAP:
             raise TooMuch("has more padding than JPEG segments")
+        if end + 1 >= len(data):
+            break
         marker = data[end + 1]
         at = end + 2
         if marker in (0x00, 0x01, 0xD8) or 0xD0 <= marker <= 0xD7:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import mmap
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -113,7 +114,9 @@ def decoding(path: Path, accepted: str = ACCEPTED) -> Iterator[None]:
         todo = "Open it in an image editor and save it again, if you trust where it came from."
         raise UserError(f"{path} {much}; it was not decoded.", accepted, todo) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
-        raise _too_large(path, f"too many pixels ({bomb})", MAX_PIXELS) from None
+        number = re.search(r"\d+", str(bomb))
+        size = f"{int(number[0]):,} pixels" if number else "too many pixels"
+        raise _too_large(path, size, MAX_PIXELS) from None
     except Image.UnidentifiedImageError:
         raise UserError(
             f"{path} is no image of a known form, or its header is damaged.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Collection
 from typing import Literal
 
 import torch
@@ -189,6 +190,8 @@ def build_backbone(
     known = published(name)
     idle: frozenset[str] = frozenset()
     same_padded: tuple[type[nn.Module], ...] = ()
+    trunk: Trunk
+    heads: Collection[str]
     if known.library == "timm":
         # Imported here because it takes seconds, which the other networks need not wait for.
         from engine.nets import timm_nets

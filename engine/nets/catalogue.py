@@ -127,7 +127,15 @@ def _of_torchvision(name: str) -> Published:
 def _of_timm(name: str) -> Published:
     import timm
 
-    cfg = timm.get_pretrained_cfg(name)
+    try:
+        cfg = timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        tagged = timm.list_pretrained(f"{name.partition('.')[0]}.*")
+        raise UserError(
+            f"There are no weights '{name[:80]}'.",
+            f"Accepted: {', '.join(tagged[:8])}{', …' if len(tagged) > 8 else ''}.",
+            nearest(name, tagged),
+        ) from None
     if cfg is None:
         return Published(name, "timm", Prep())
     interpolation = cfg.interpolation if cfg.interpolation in ("bilinear", "bicubic") else "bilinear"

@@ -97,7 +97,7 @@ def _from_hub(known: Published, progress: Progress) -> Path:
     _reach(known.url)
     raised: list[BaseException] = []
 
-    class Reporting(tqdm):  # type: ignore[type-arg]
+    class Reporting(tqdm):
         """The hub's progress bar, without the bar."""
 
         def __init__(self, *args: Any, **options: Any) -> None:

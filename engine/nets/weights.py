@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,12 +101,13 @@ def where_looked(name: str | None = None) -> list[str]:
     """Return the places that weights are looked for in, in order: folders, or a backbone's files.
 
     Raises:
-        UserError: `name` is given and nobody knows it.
+        UserError: `name` is given and nobody knows it, or `$WSSS_WEIGHTS` is not a folder.
     """
-    own = _own_folder()
     if name is None:
-        first = f"${_FOLDER} = {own}" if own else f"${_FOLDER} (not set)"
+        given = os.environ.get(_FOLDER, "")
+        first = f"${_FOLDER} = {given}" if given else f"${_FOLDER} (not set)"
         return [first, str(torch_cache()), str(hub_cache())]
+    own = _own_folder()
     known = published(name)
     places = (
         [str(own / f"{name}{suffix}") for suffix in (".safetensors", ".pth")]
@@ -200,6 +202,7 @@ def _read(path: Path, known: Published) -> tuple[dict[str, Tensor], str]:
         if path.suffix == ".safetensors":
             value: Any = safetensors.torch.load_file(path)
         else:
+            _refuse_bombs(path)
             value = torch.load(path, map_location="cpu", weights_only=True)
     # Damage shows itself as almost any error of the two readers, so all of them are told the same way.
     except Exception as error:
@@ -210,11 +213,20 @@ def _read(path: Path, known: Published) -> tuple[dict[str, Tensor], str]:
     return _tensors(value, path), sha256
 
 
+def _refuse_bombs(path: Path) -> None:
+    """Refuse archives that unpack to more than they are; torch stores its tensors uncompressed."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("it is a compressed archive")
+
+
 def _tensors(value: Any, path: Path) -> dict[str, Tensor]:
     if isinstance(value, dict):
         value = next((value[k] for k in ("state_dict", "model") if isinstance(value.get(k), dict)), value)
     if not isinstance(value, dict) or not value or not all(isinstance(k, str) for k in value):
         raise _damaged(path, "it holds no table of named tensors")
+    size = path.stat().st_size
     for key, tensor in value.items():
         if (
             not isinstance(tensor, Tensor)
@@ -223,6 +235,9 @@ def _tensors(value: Any, path: Path) -> dict[str, Tensor]:
             or tensor.is_quantized
         ):
             raise _damaged(path, f"'{key[:80]}' is not a plain tensor")
+        # One number can be spread over any shape; looking at it would then fill the memory.
+        if tensor.nbytes > size:
+            raise _damaged(path, f"'{key[:80]}' claims more numbers than the file holds")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise _damaged(path, f"'{key[:80]}' holds numbers that are not finite")
     return {key.removeprefix("module."): tensor for key, tensor in value.items()}

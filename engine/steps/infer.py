@@ -17,6 +17,7 @@ from engine.atomic import write_json
 from engine.errors import UserError
 from engine.messages import Event, Infer, Progress, Said, Viewed
 from engine.method import Method, Shot
+from engine.nets.fold import folded
 from engine.pace import Pace
 from engine.params import as_settings, parse
 from engine.results import CamStack
@@ -105,6 +106,7 @@ def _network(
     if desk.warm.get("key") != key:
         desk.warm.clear()  # one network at a time: a second one may not fit beside it
         method, net = build_trained(project, chosen)
+        net.backbone = folded(net.backbone)
         desk.warm.update(key=key, method=method, net=net.to(device, memory_format=torch.channels_last))
     return desk.warm["method"], desk.warm["net"]
 

@@ -63,7 +63,7 @@ def run(job: Train, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     net = method.build(len(project.classes), weights)
     plan = _plan(chosen, project, net, stems, method)
     if fabric.is_global_zero:
-        chosen.update(plan=dataclasses.asdict(plan), prep=net.backbone.prep.as_facts())
+        chosen.update(plan=dataclasses.asdict(plan), prep=net.backbone.prep.as_facts(), loaded=net.backbone.loaded)
     yield Said(text=_words(chosen, plan, net, stems, held))
     began = time.monotonic()
     last: dict[str, float] = {}
@@ -230,6 +230,7 @@ def _plan(
         Plan(**chosen.facts["plan"]),
         images=len(stems),
         pretrained=bool(getattr(method.params, "pretrained", False)),
+        transformer=net.backbone.kind == "vit",
         side_multiple=max(prep.side_multiple, net.backbone.stride),
         side_offset=prep.side_offset,
         longest=longest,

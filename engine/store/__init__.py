@@ -3,8 +3,9 @@
 from engine.store.digests import digest_of, file_digest, image_set_digest, stale, tag_digest
 from engine.store.label_sets import LabelSet, indexed_png, label_set, label_sets
 from engine.store.names import check_name, free_name, is_name
-from engine.store.project import Image, Project, TruthPlace, create, open_project
+from engine.store.project import Image, Project, TruthPlace, check_place, create, open_project
 from engine.store.runs import Run, Views, new_run, run_of, runs_of, source_of
+from engine.store.stacks import read_stack
 
 __all__ = [
     "Image",
@@ -14,6 +15,7 @@ __all__ = [
     "TruthPlace",
     "Views",
     "check_name",
+    "check_place",
     "create",
     "digest_of",
     "file_digest",
@@ -25,6 +27,7 @@ __all__ = [
     "label_sets",
     "new_run",
     "open_project",
+    "read_stack",
     "run_of",
     "runs_of",
     "source_of",

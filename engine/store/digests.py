@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.errors import UserError
+from engine.store.label_sets import LabelSet
 from engine.store.project import Project
-from engine.store.runs import Run, Views
+from engine.store.runs import Run, Views, source_of
 
 __all__ = ["digest_of", "file_digest", "image_set_digest", "stale", "tag_digest"]
 
@@ -39,34 +42,77 @@ def image_set_digest(project: Project, stems: tuple[str, ...]) -> str:
     return digest_of([[s, project.image(s).sha256] for s in stems])
 
 
-def stale(project: Project, box: Run | Views) -> list[str]:
-    """Return why a run or its views no longer answer to what they were made from.
+def stale(
+    project: Project, box: Run | Views | LabelSet, versions: Mapping[str, int] | None = None
+) -> list[str]:
+    """Return why a box no longer answers to what it was made from.
 
     Args:
-        project: The project they belong to.
-        box: The run or the views.
+        project: The project it belongs to.
+        box: A run, its views, or labels.
+        versions: Method name -> its version today, for those who know it (the floor does not
+            import methods).
 
     Returns:
         One sentence for each reason; empty when nothing changed.
     """
-    if isinstance(box, Views):
-        reasons = stale(project, box.run)
-        drawn = box.facts.get("weights")
-        if drawn is not None and drawn != file_digest(box.run.weights):
-            reasons.append("The run was trained again after these views were drawn.")
-        return reasons
+    match box:
+        case LabelSet():
+            return _stale_labels(project, box, versions)
+        case Views():
+            return _stale_views(project, box, versions)
+        case _:
+            return _stale_run(project, box, versions)
+
+
+def _stale_labels(project: Project, box: LabelSet, versions: Mapping[str, int] | None) -> list[str]:
+    source = box.facts.get("source")
+    if not isinstance(source, str):
+        return []
+    try:
+        views = source_of(project.root, source)
+    except UserError:
+        return [f"The views {source} that they were made from are gone."]
+    reasons = _stale_views(project, views, versions)
+    drawn = box.facts.get("drawn")
+    if drawn is not None and drawn != digest_of(views.facts):
+        reasons.append(f"The views {source} were drawn otherwise after these labels were made.")
+    return reasons
+
+
+def _stale_views(project: Project, box: Views, versions: Mapping[str, int] | None) -> list[str]:
+    reasons = _stale_run(project, box.run, versions)
+    drawn, version = box.facts.get("weights"), box.facts.get("version")
+    if drawn is not None and drawn != file_digest(box.run.weights):
+        reasons.append("The run was trained again after these views were drawn.")
+    now = (versions or {}).get(box.run.method, version)
+    if version is not None and now != version and version != box.run.facts.get("version"):
+        reasons.append(_other_version(box.run.method, version, now))
+    return reasons
+
+
+def _stale_run(project: Project, box: Run, versions: Mapping[str, int] | None) -> list[str]:
+    reasons = []
+    version = box.facts.get("version")
+    now = (versions or {}).get(box.method, version)
+    if version is not None and now != version:
+        reasons.append(_other_version(box.method, version, now))
     digests = box.facts.get("digests")
     if not isinstance(digests, dict):
-        return []
-    stems = [s for s in digests.get("stems", []) if s in project.images]
-    reasons = []
-    if len(stems) != len(digests.get("stems", [])):
-        reasons.append("Images that it was trained on left the project.")
-    elif digests.get("images") != image_set_digest(project, tuple(stems)):
+        return reasons
+    recorded = digests.get("stems")
+    names = [s for s in recorded if isinstance(s, str)] if isinstance(recorded, list) else []
+    stems = tuple(s for s in names if s in project.images)
+    if len(stems) != len(names):
+        return [*reasons, "Images that it was trained on left the project."]
+    if digests.get("images") != image_set_digest(project, stems):
         reasons.append("Images changed since it was trained.")
     if any(project.images[s].aside for s in stems):
         reasons.append("Images that it was trained on were set aside.")
-    else:
-        if digests.get("tags") != tag_digest(project, tuple(stems)):
-            reasons.append("Tags changed since it was trained.")
+    elif digests.get("tags") != tag_digest(project, stems):
+        reasons.append("Tags changed since it was trained.")
     return reasons
+
+
+def _other_version(method: str, before: object, now: object) -> str:
+    return f"The method {method} changed: it was version {before} then and is version {now} now."

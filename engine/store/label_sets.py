@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,17 @@ from engine import images as pixels
 from engine.atomic import write_bytes, write_json
 from engine.colours import rgb_of
 from engine.errors import UserError, nearest
+from engine.images.opening import opened
+from engine.store.facts import read_facts
 from engine.store.names import check_name, is_name
 
 __all__ = ["LabelSet", "indexed_png", "label_set", "label_sets"]
 
 _DIGEST = "wsss-digest"
+# The last chunk of every PNG.
+_END = b"\0\0\0\0IEND\xaeB`\x82"
+# `wsss export --labels corrected` means a person's masks.
+_TAKEN = ("corrected",)
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,8 @@ class LabelSet:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Content of rule.json: rule, source, digests; empty when there is none."""
-        try:
-            value = json.loads((self.folder / "rule.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return value if isinstance(value, dict) else {}
+        """Content of rule.json: rule, source, digests; empty when there is none, or it is damaged."""
+        return read_facts(self.folder / "rule.json") or {}
 
     def write_facts(self, facts: dict[str, Any]) -> None:
         """Replace rule.json."""
@@ -74,12 +76,24 @@ class LabelSet:
         write_bytes(self.path(stem), indexed_png(mask, self.colours, {_DIGEST: digest}))
 
     def digest(self, stem: str) -> str:
-        """Return the digest that a mask was written with, or an empty string."""
-        try:
-            with Pillow.open(self.path(stem)) as image:
-                return str(image.info.get(_DIGEST, ""))
-        except (OSError, ValueError, SyntaxError):
+        """Return the digest that a whole mask was written with, or an empty string."""
+        path = self.path(stem)
+        if not path.is_file():
             return ""
+        try:
+            with path.open("rb") as file:
+                file.seek(-len(_END), os.SEEK_END)
+                if file.read() != _END:
+                    return ""  # cut short: its header may be whole, and its pixels are not
+            with opened(path, forms=("PNG",)) as (image, _):
+                return str(image.info.get(_DIGEST, ""))
+        except (OSError, UserError):
+            return ""
+
+    def clear(self) -> None:
+        """Remove every mask; what made them is about to change."""
+        for stem in self.stems():
+            self.path(stem).unlink(missing_ok=True)
 
 
 def label_sets(root: Path, colours: tuple[str, ...]) -> list[LabelSet]:
@@ -97,6 +111,12 @@ def label_set(root: Path, colours: tuple[str, ...], name: str, *, new: bool = Fa
         UserError: There is none of that name, or the name cannot be used.
     """
     check_name(name, "labels")
+    if new and name in _TAKEN:
+        raise UserError(
+            f"'{name}' cannot name labels.",
+            "It stands for the masks that people corrected.",
+            "Choose another name.",
+        )
     found = LabelSet(root / "labels" / name, colours)
     if not new and not found.folder.is_dir():
         known = [s.name for s in label_sets(root, colours)]

@@ -9,9 +9,9 @@ project/
 
 from __future__ import annotations
 
-import csv
-import io
 import os
+import re
+import time
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,40 +24,16 @@ from engine import images as pixels
 from engine.atomic import clear_parts, new_folder, write_bytes, write_text
 from engine.colours import class_colours
 from engine.errors import UserError, nearest
+from engine.intake import read_bytes
+from engine.names import check_class_names, stem_fault
 from engine.store import tag_log
-from engine.store.names import check_name
+from engine.store.image_list import Image, image_lines, inside, read_images
 from engine.store.schema import SCHEMA, migrate
-from engine.tags import Tags
+from engine.tags import UNKNOWN, Tags
 
-__all__ = ["Image", "Project", "TruthPlace", "create", "open_project"]
+__all__ = ["Image", "Project", "TruthPlace", "check_place", "create", "open_project"]
 
-_HEADER = ("image", "file", "height", "width", "orientation", "mode", "sha256", "splits", "aside")
-
-
-@dataclass(frozen=True)
-class Image:
-    """One image of the project.
-
-    Attributes:
-        stem: File name without extension; its name everywhere in the project.
-        file: Name relative to the image folder, with '/' between folders.
-        height, width: Upright size in px (0 when it could not be read).
-        orientation: EXIF orientation 1..8 found in the file; pixels are read upright.
-        mode: Pixel mode found in the file ("RGB", "L", "I;16", …).
-        sha256: Hex digest of the file's bytes.
-        splits: Names of the splits it belongs to.
-        aside: Why it is set aside, in words; empty when it is in use.
-    """
-
-    stem: str
-    file: str
-    height: int
-    width: int
-    orientation: int = 1
-    mode: str = "RGB"
-    sha256: str = ""
-    splits: tuple[str, ...] = ()
-    aside: str = ""
+_COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -74,16 +50,14 @@ class Project:
     def __init__(self, root: Path, facts: Mapping[str, Any]) -> None:
         self.root = root
         self.name = str(facts["name"])
-        self.classes: tuple[str, ...] = tuple(c["name"] for c in facts["classes"])
-        self.colours: tuple[str, ...] = tuple(c["colour"] for c in facts["classes"])
+        self.classes = _class_names([c["name"] for c in facts["classes"]], "wsss.toml")
+        self.colours = _colours([c["colour"] for c in facts["classes"]])
         self.image_folder = _placed(root, facts["images"]["folder"])
         truth = facts.get("truth")
-        self.truth_place = (
-            TruthPlace(_placed(root, truth["folder"]), tuple(truth["classes"])) if truth is not None else None
-        )
+        self.truth_place = None if truth is None else _truth_place(root, truth)
         self._facts = dict(facts)
         self._tags: tuple[tuple[int, int], Tags] | None = None
-        self.images: dict[str, Image] = {i.stem: i for i in _read_images(root / "images.csv")}
+        self.images: dict[str, Image] = {i.stem: i for i in read_images(root / "images.csv")}
 
     def __repr__(self) -> str:
         return f"Project({self.name!r}, {len(self.images)} images, {len(self.classes)} classes)"
@@ -160,7 +134,7 @@ class Project:
         Raises:
             UserError: There is no such image, or its file would lie outside the image folder.
         """
-        return _inside(self.image_folder, self.image(stem).file)
+        return inside(self.image_folder, self.image(stem).file)
 
     def read(self, stem: str) -> pixels.Picture:
         """Return the upright pixels of one image.
@@ -208,11 +182,16 @@ class Project:
         self._write_images()
 
     def add_class(self, name: str) -> None:
-        """Add a class behind the others; indexes of the others stay as they are."""
-        from engine.names import check_class_names
+        """Add a class behind the others, unknown on every image; indexes of the others stay.
 
-        names = (*self.classes, name)
-        check_class_names(names)
+        Raises:
+            UserError: The name cannot be used or stands already.
+        """
+        names = _class_names([*self.classes, name])
+        # "All others absent" was never said of a class that nobody knew. These lines come first:
+        # they say nothing until the class is there, so a kill in between does no harm.
+        self.tags()
+        tag_log.append(self.root / "tags.csv", [(stem, name, UNKNOWN) for stem in self.images], tag_log.who())
         self.classes = names
         self.colours = (*self.colours, class_colours(len(names))[-1])
         self._write_facts()
@@ -220,7 +199,8 @@ class Project:
 
     def recolour(self, colours: Mapping[str, str]) -> None:
         """Give classes other colours (`#RRGGBB`)."""
-        self.colours = tuple(colours.get(n, c) for n, c in zip(self.classes, self.colours, strict=True))
+        chosen = [colours.get(n, c) for n, c in zip(self.classes, self.colours, strict=True)]
+        self.colours = _colours(chosen)
         self._write_facts()
 
     def relink(self, images: Path | None = None, truth: Path | None = None) -> list[str]:
@@ -232,48 +212,59 @@ class Project:
         Raises:
             UserError: Images of the project are missing there; nothing is changed.
         """
-        said = []
-        if images is not None:
-            missing = [i.file for i in self.images.values() if not _inside(images, i.file).is_file()]
-            if missing:
-                raise UserError(
-                    f"{images} lacks {len(missing)} of the project's {len(self.images)} images: {', '.join(missing[:3])}"
-                    f"{' …' if len(missing) > 3 else ''}.",
-                    "The folder that the project was made from is accepted, wherever it lies now.",
-                    "Give the folder that holds these files.",
-                )
-            changed = [
-                i.stem
-                for i in self.images.values()
-                if i.sha256 and pixels.digest(_inside(images, i.file)) != i.sha256
-            ]
-            if changed:
-                said.append(
-                    f"{len(changed)} image(s) differ from those the project was made with: {', '.join(changed[:5])}"
-                    f"{' …' if len(changed) > 5 else ''}. Runs that used them are stale."
-                )
-                for stem in changed:
-                    facts = pixels.probe(_inside(images, self.images[stem].file))
-                    self.images[stem] = replace(
-                        self.images[stem],
-                        height=facts.height,
-                        width=facts.width,
-                        orientation=facts.orientation,
-                        mode=facts.mode,
-                        sha256=pixels.digest(_inside(images, self.images[stem].file)),
-                    )
-                self._write_images()
-            self.image_folder = images.resolve()
         if truth is not None:
             if self.truth_place is None:
                 raise UserError(
-                    "The project has no truth masks to relink.", "", "Give --truth when making a project."
+                    "The project has no truth masks to relink.",
+                    "A project made with --truth has a folder of them.",
+                    "Leave --truth away, or make the project again with it.",
                 )
             if not truth.is_dir():
-                raise UserError(f"{truth} is no folder.", "A folder of truth masks is accepted.")
+                raise UserError(
+                    f"{truth} is no folder.", "A folder of truth masks is accepted.", "Check the path."
+                )
+        said = []
+        if images is not None:
+            said = self._look_at(images)
+            self.image_folder = images.resolve()
+        if truth is not None and self.truth_place is not None:
             self.truth_place = replace(self.truth_place, folder=truth.resolve())
         self._write_facts()
         return said
+
+    def _look_at(self, folder: Path) -> list[str]:
+        """Compare the images in a folder with those of the project, and take over what changed."""
+        used = [i for i in self.images.values() if not i.aside]
+        missing = [i.file for i in used if not inside(folder, i.file).is_file()]
+        if missing:
+            raise UserError(
+                f"{folder} lacks {len(missing)} of the project's {len(used)} images: {', '.join(missing[:3])}"
+                f"{' …' if len(missing) > 3 else ''}.",
+                "The folder that the project was made from is accepted, wherever it lies now.",
+                "Give the folder that holds these files.",
+            )
+        changed: dict[str, Image] = {}
+        for image in used:
+            path = inside(folder, image.file)
+            found = pixels.digest(path)
+            if found != image.sha256:
+                facts = pixels.probe(path)
+                changed[image.stem] = replace(
+                    image,
+                    height=facts.height,
+                    width=facts.width,
+                    orientation=facts.orientation,
+                    mode=facts.mode,
+                    sha256=found,
+                )
+        if not changed:
+            return []
+        self.images |= changed
+        self._write_images()
+        return [
+            f"{len(changed)} image(s) differ from those the project was made with: {', '.join(list(changed)[:5])}"
+            f"{' …' if len(changed) > 5 else ''}. Runs that used them are stale."
+        ]
 
     def _write_facts(self) -> None:
         truth = self.truth_place
@@ -281,7 +272,7 @@ class Project:
         write_text(self.root / "wsss.toml", tomli_w.dumps({**self._facts, **facts}))
 
     def _write_images(self) -> None:
-        write_bytes(self.root / "images.csv", _image_lines(self.images.values()))
+        write_bytes(self.root / "images.csv", image_lines(self.images.values()))
 
 
 def open_project(path: str | Path) -> Project:
@@ -301,20 +292,16 @@ def open_project(path: str | Path) -> Project:
             "A folder made by `wsss new` is accepted.",
             "Make one with `wsss new PROJECT --images DIR --tags FILE`.",
         )
-    if file.stat().st_size > 1 << 22:
-        raise UserError(f"{file} is larger than 4 MB.", "A project file of a few kB is accepted.")
+    data = read_bytes(file, 1 << 22, "A project file of a few kB is accepted.")
     try:
-        facts = migrate(tomllib.loads(file.read_text(encoding="utf-8")))
-        for folder in (root, root / "labels"):
-            if folder.is_dir():
-                clear_parts(folder, older_than=_abandoned)
+        facts = migrate(tomllib.loads(data.decode("utf-8")))
+        for folder in (root, root / "labels", root / "exports", *_and_below(root / "runs")):
+            clear_parts(folder, older_than=_abandoned)
         return Project(root, facts)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{file} is damaged: {error}.",
-            "",
-            "Put it back from a backup, or make the project anew beside it.",
-        ) from None
+    except KeyError as error:
+        raise _damaged(file, f"it lacks {error.args[0]!r}") from None
+    except (UnicodeDecodeError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise _damaged(file, str(error)) from None
 
 
 def create(
@@ -341,23 +328,34 @@ def create(
     Raises:
         UserError: Something stands at `root`.
     """
-    root = root.expanduser().resolve()
-    if (root / "wsss.toml").exists():
-        raise UserError(
-            f"{root} is a project already.", "A new or empty folder is accepted.", "Choose another name."
-        )
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise UserError(f"{root} is not empty.", "A new or empty folder is accepted.", "Choose another name.")
-    check_name(root.name.replace(" ", "_"), "a project")
+    root = check_place(root)
+    _class_names(tags.classes)
     colours = class_colours(len(tags.classes))
     with new_folder(root, replace=True) as part:
         facts = _facts(root, name or root.name, tags.classes, colours, image_folder.resolve(), truth)
         write_text(part / "wsss.toml", tomli_w.dumps(facts))
-        write_bytes(part / "images.csv", _image_lines(images))
+        write_bytes(part / "images.csv", image_lines(images))
         tag_log.create(part / "tags.csv", tags, author)
         for folder in ("runs", "labels", "exports"):
             (part / folder).mkdir()
     return open_project(root)
+
+
+def check_place(root: Path) -> Path:
+    """Return the resolved folder if a project can be made there.
+
+    Raises:
+        UserError: Something stands there, or a folder of that name is asking for trouble.
+    """
+    root = root.expanduser().resolve()
+    accepted, todo = "A new or empty folder is accepted.", "Choose another name."
+    if (root / "wsss.toml").exists():
+        raise UserError(f"{root} is a project already.", accepted, todo)
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError(f"{root} is not empty.", accepted, todo)
+    if fault := stem_fault(root.name):
+        raise UserError(f"A project's folder name {fault}.", "A plain folder name is accepted.", todo)
+    return root
 
 
 def _facts(
@@ -390,64 +388,53 @@ def _placed(root: Path, folder: str) -> Path:
     return (root / folder).resolve()
 
 
-def _inside(folder: Path, file: str) -> Path:
-    """Return folder/file; images.csv may come from anybody, so it must not lead elsewhere."""
-    path = folder / file
-    parts = PurePosixPath(file).parts
-    if not parts or PurePosixPath(file).is_absolute() or ".." in parts or "\0" in file or ":" in file:
-        raise UserError(f"images.csv names the file '{file}'.", "Files inside the image folder are accepted.")
-    return path
-
-
-def _image_lines(images: Iterable[Image]) -> bytes:
-    out = io.StringIO(newline="")
-    writer = csv.writer(out)
-    writer.writerow(_HEADER)
-    for i in images:
-        writer.writerow(
-            (i.stem, i.file, i.height, i.width, i.orientation, i.mode, i.sha256, ";".join(i.splits), i.aside)
+def _class_names(names: Iterable[Any], source: str = "The class list") -> tuple[str, ...]:
+    """Return class names that are fit for a project; `*` means all classes in tags.csv."""
+    found = tuple(_text(name) for name in names)
+    check_class_names(found, source)
+    if "*" in found:
+        raise UserError(
+            "A class cannot be named '*'.", "In tags.csv it means all classes.", "Rename the class."
         )
-    return out.getvalue().encode()
-
-
-def _read_images(path: Path) -> list[Image]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"The project has no {path.name}.", "", "Put it back from a backup.") from None
-    found: list[Image] = []
-    seen: set[str] = set()
-    for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), start=2):
-        try:
-            image = Image(
-                stem=row["image"],
-                file=row["file"],
-                height=int(row["height"]),
-                width=int(row["width"]),
-                orientation=int(row["orientation"]),
-                mode=row["mode"],
-                sha256=row["sha256"],
-                splits=tuple(s for s in row["splits"].split(";") if s),
-                aside=row["aside"],
-            )
-            unsafe = not image.stem or any(c in image.stem for c in "/\\\0") or image.stem in (".", "..")
-            if unsafe or image.stem in seen:
-                raise ValueError(f"the image name {image.stem!r} is unsafe or stands twice")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(
-                f"{path.name}, line {number}: {error}.",
-                f"Columns: {', '.join(_HEADER)}.",
-                "Mend the line, or remove it.",
-            ) from None
-        seen.add(image.stem)
-        found.append(image)
     return found
+
+
+def _colours(colours: Sequence[Any]) -> tuple[str, ...]:
+    for colour in colours:
+        if not _COLOUR.fullmatch(_text(colour)):
+            raise ValueError(f"the colour {colour!r} is not #RRGGBB")
+    return tuple(colours)
+
+
+def _truth_place(root: Path, truth: Mapping[str, Any]) -> TruthPlace:
+    classes = tuple(_text(name) for name in truth["classes"])
+    if len(classes) > 254:
+        raise ValueError(f"{len(classes)} truth classes, and a mask holds at most 254")
+    return TruthPlace(_placed(root, truth["folder"]), classes)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} stands where a name should")
+    return value
+
+
+def _damaged(file: Path, why: str) -> UserError:
+    return UserError(
+        f"{file} is damaged: {why}.",
+        "What `wsss new` wrote is read.",
+        "Put it back from a backup, or make the project anew beside it.",
+    )
+
+
+def _and_below(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return [folder]
+    return [folder, *(f for f in folder.iterdir() if f.is_dir() and not f.is_symlink())]
 
 
 def _abandoned(part: Path) -> bool:
     """Return whether a half-written file is old enough that no live writer holds it."""
-    import time
-
     try:
         return time.time() - part.stat().st_mtime > 600
     except FileNotFoundError:

@@ -10,9 +10,9 @@ runs/<id>/
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +20,10 @@ from typing import Any
 
 import psutil
 
-from engine.atomic import write_json
+from engine.atomic import new_folder, write_json
 from engine.errors import UserError, nearest
-from engine.messages import Event, decode, encode
+from engine.messages import MAX_MESSAGE, Event, decode, encode
+from engine.store.facts import read_facts
 from engine.store.names import check_name, free_name, is_name, now
 
 __all__ = ["Run", "Views", "new_run", "run_of", "runs_of", "source_of"]
@@ -44,7 +45,7 @@ class Views:
     @property
     def facts(self) -> dict[str, Any]:
         """Settings, digest and split of the inference; empty when there is none."""
-        return _read_json(self.folder / "views.json") or {}
+        return read_facts(self.folder / "views.json") or {}
 
     def path(self, stem: str, kind: str = "cams") -> Path:
         """Return where the result of one image lies (it may not be there)."""
@@ -114,7 +115,8 @@ class Run:
         folder = self.folder / "views"
         if not folder.is_dir():
             return []
-        return [Views(self, f.name) for f in sorted(folder.iterdir()) if (f / "views.json").is_file()]
+        found = sorted(f for f in folder.iterdir() if is_name(f.name) and (f / "views.json").is_file())
+        return [Views(self, f.name) for f in found]
 
     def update(self, **facts: Any) -> None:
         """Change facts and write run.json, atomically."""
@@ -123,6 +125,7 @@ class Run:
 
     def begin(self, **facts: Any) -> None:
         """Mark the run as running in this process."""
+        self._close_line()
         process = psutil.Process()
         self.update(
             status=RUNNING,
@@ -141,18 +144,28 @@ class Run:
             file.write(encode(event) + b"\n")
 
     def events(self) -> Iterator[Event]:
-        """Yield the recorded events; a last line cut short by a kill is passed over."""
-        try:
-            data = self.log.read_bytes()
-        except FileNotFoundError:
+        """Yield the recorded events; a line cut short by a kill is passed over."""
+        if not self.log.is_file():
             return
-        for line in data[: data.rfind(b"\n") + 1].splitlines():
-            try:
-                message = decode(line)
-            except UserError:
-                continue  # a torn line that a later append closed
-            if isinstance(message, Event):
-                yield message
+        with self.log.open("rb") as file:
+            while line := file.readline(MAX_MESSAGE + 1):
+                if not line.endswith(b"\n"):
+                    continue
+                try:
+                    message = decode(line)
+                except UserError:
+                    continue
+                if isinstance(message, Event):
+                    yield message
+
+    def _close_line(self) -> None:
+        """End a line that a kill cut short, or it would swallow the next event."""
+        if not self.log.is_file() or not self.log.stat().st_size:
+            return
+        with self.log.open("rb+") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
 
     def size(self) -> int:
         """Return the bytes that the run takes on disk."""
@@ -167,7 +180,7 @@ class Run:
 
     def rename(self, title: str) -> None:
         """Give the run a name for people; its id, which paths and commands use, stays."""
-        self.update(title=title.strip()[:120])
+        self.update(title=" ".join(title.split())[:120])
 
     def delete(self) -> None:
         """Remove the run with its weights and views.
@@ -175,11 +188,13 @@ class Run:
         Raises:
             UserError: It is running.
         """
+        # Another process may have gone on with it since it was read here.
+        self.facts = read_facts(self.folder / "run.json") or self.facts
         if self.status == RUNNING:
             raise UserError(f"The run {self.id} is running.", "", "Stop it first.")
         # Renamed first, so that a kill in between leaves no run that lacks half its files.
-        gone = self.folder.with_name(f".part-{self.folder.name}")
-        self.folder.rename(gone)
+        gone = Path(tempfile.mkdtemp(prefix=".part-", dir=self.folder.parent))
+        self.folder.rename(gone / self.folder.name)
         shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -191,7 +206,7 @@ def runs_of(root: Path) -> list[Run]:
     found = []
     for run in sorted(folder.iterdir()):
         if run.is_dir() and is_name(run.name):
-            facts = _read_json(run / "run.json")
+            facts = read_facts(run / "run.json")
             if facts is None:
                 facts = {"status": FAILED, "method": "", "error": "run.json is missing or damaged."}
             found.append(Run(run, facts))
@@ -213,10 +228,12 @@ def run_of(root: Path, run_id: str) -> Run:
             f"Runs: {', '.join(known) or 'none yet'}.",
             nearest(run_id, known) or "Train one with `wsss train METHOD -p PROJECT`.",
         )
-    facts = _read_json(folder / "run.json")
+    facts = read_facts(folder / "run.json")
     if facts is None:
         raise UserError(
-            f"{folder / 'run.json'} is missing or damaged.", "", "Delete the run and train it again."
+            f"{folder / 'run.json'} is missing or damaged.",
+            "What `wsss train` wrote is read.",
+            "Delete the run and train it again.",
         )
     return Run(folder, facts)
 
@@ -234,16 +251,22 @@ def new_run(root: Path, run_id: str | None, wanted: str, facts: Mapping[str, Any
         UserError: The id is taken or no name.
     """
     runs = root / "runs"
-    if run_id is not None and (runs / check_name(run_id, "a run")).exists():
-        raise UserError(
-            f"There is a run '{run_id}' already.", "", "Choose another --run, or go on with it by --resume."
-        )
-    chosen = run_id or free_name(wanted, lambda n: (runs / n).exists())
-    folder = runs / chosen
-    folder.mkdir(parents=True)
-    run = Run(folder, {})
-    run.update(created=now(), **facts)
-    return run
+    begun = {"created": now(), **facts}
+    while True:
+        chosen = check_name(run_id or free_name(wanted, lambda n: (runs / n).exists()), "a run")
+        try:
+            # The folder appears with its run.json in it, or a kill would leave a run without one.
+            with new_folder(runs / chosen) as part:
+                write_json(part / "run.json", begun)
+        except FileExistsError:
+            if run_id is None:
+                continue  # another process took the name meanwhile
+            raise UserError(
+                f"There is a run '{run_id}' already.",
+                "A new name is accepted.",
+                "Choose another --run, or go on with it by --resume.",
+            ) from None
+        return Run(runs / chosen, begun)
 
 
 def source_of(root: Path, source: str) -> Views:
@@ -275,15 +298,5 @@ def _alive(process: Any) -> bool:
             abs(found.create_time() - float(process["started"])) < 1
             and found.status() != psutil.STATUS_ZOMBIE
         )
-    except (psutil.Error, KeyError, TypeError, ValueError):
+    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
         return False
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        if path.stat().st_size > 1 << 24:
-            return None
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

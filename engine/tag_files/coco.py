@@ -8,7 +8,7 @@ from typing import Any
 from engine.intake import Mistakes, Text
 from engine.names import quote
 from engine.tag_files.json_lists import keyed_lines
-from engine.tag_files.sheet import Row, Sheet
+from engine.tag_files.sheet import Row, Sheet, check_size
 from engine.tags import ABSENT, PRESENT
 
 __all__ = ["ACCEPTED", "is_coco", "read_coco"]
@@ -26,6 +26,7 @@ def read_coco(value: dict[str, Any], text: Text, mistakes: Mistakes) -> Sheet:
     notes: list[str] = []
     categories = _by_id(value, "categories", "name", mistakes)
     images = _by_id(value, "images", "file_name", mistakes)
+    check_size(len(images), mistakes)
     tags: dict[int, set[str]] = defaultdict(set)
     for i, entry in enumerate(value["annotations"]):
         fields = entry if isinstance(entry, dict) else {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.intake import Mistakes, Text, line_of
 from engine.names import quote
-from engine.tag_files.sheet import Row, Sheet, drop_background
+from engine.tag_files.sheet import Row, Sheet, check_size, drop_background
 from engine.tag_files.tables import tag_state
 from engine.tags import ABSENT
 
@@ -35,6 +35,7 @@ def read_json_list(value: dict[str, Any], text: Text, mistakes: Mistakes) -> She
             notes.append(f"Keys beside 'labels' were passed over: {', '.join(map(quote, others[:5]))}.")
         # `used` may stand alone, or name what `classes` forgot.
         classes += tuple(name for name in used if classes and name not in classes)
+    check_size(len(labels), mistakes)
     lines = keyed_lines(text)
     rows = []
     for stem, tags in labels.items():
@@ -51,7 +52,7 @@ def keyed_lines(text: Text, key: str = "") -> dict[str, int]:
 
     JSON readers keep no places, so the text is searched.
     """
-    word = r'"(?:[^"\\]|\\.)*"'
+    word = r'"(?:[^"\\]|\\.){0,300}"'  # without a bound the search keeps a step for each letter
     pattern = re.compile(rf'"{key}"\s*:\s*({word})' if key else rf"({word})\s*:")
     lines: dict[str, int] = {}
     for number, line in enumerate(text.lines, 1):

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.errors import UserError, nearest
+from engine.errors import nearest
 from engine.intake import Mistakes
 from engine.names import check_class_names, class_fault, collision_key, nfc, quote, stem_fault, stem_of
 from engine.tags import UNKNOWN, Tags
 
-__all__ = ["Row", "Sheet", "TagFile", "drop_background", "settle"]
+__all__ = ["Row", "Sheet", "TagFile", "check_size", "drop_background", "settle"]
 
 _MAX_ROWS = 300_000
 _NAMED = 5
@@ -80,6 +80,17 @@ def drop_background(names: Sequence[str], notes: list[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def check_size(images: int, mistakes: Mistakes) -> None:
+    """Refuse a file of too many images, before rows are made of them.
+
+    Raises:
+        UserError: There are too many, or mistakes were noted before.
+    """
+    if images > _MAX_ROWS:
+        mistakes.add("", f"it lists {images:,} images, and at most {_MAX_ROWS:,} are read")
+        mistakes.check()
+
+
 def settle(
     path: Path,
     sheet: Sheet,
@@ -100,10 +111,7 @@ def settle(
     Raises:
         UserError: All mistakes together.
     """
-    if len(sheet.rows) > _MAX_ROWS:
-        raise UserError(
-            f"{path} lists {len(sheet.rows):,} images.", f"At most {_MAX_ROWS:,} are read.", "Split the file."
-        )
+    check_size(len(sheet.rows), mistakes)
     notes = list(sheet.notes)
     names = _Classes(sheet, classes, mistakes, notes)
     kept, rows = _match_images(sheet, stems, mistakes, notes)
@@ -132,7 +140,7 @@ class _Classes:
                 times[name] += 1
                 if name not in first:
                     first[name] = row.place
-        self.clean = {raw: nfc(raw.strip()) for raw in (*first, *sheet.classes, *sheet.used)}
+        self.clean = {raw: nfc(raw).strip() for raw in (*first, *sheet.classes, *sheet.used)}
         if any(raw != raw.strip() for raw in self.clean):
             notes.append("Spaces around class names were removed.")
         if any(nfc(raw) != raw for raw in self.clean):

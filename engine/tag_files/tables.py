@@ -9,8 +9,8 @@ from pathlib import Path
 
 from engine.errors import UserError, nearest
 from engine.intake import Mistakes, Text
-from engine.names import IMAGE_SUFFIXES, nfc, quote, stem_of
-from engine.tag_files.sheet import Row, Sheet
+from engine.names import IMAGE_SUFFIXES, MAX_CLASSES, nfc, quote, stem_of
+from engine.tag_files.sheet import Row, Sheet, check_size
 from engine.tags import ABSENT, PRESENT, UNKNOWN
 
 __all__ = ["ACCEPTED", "read_table", "tag_state"]
@@ -64,6 +64,7 @@ def read_table(
     if header == _LOG:
         todo = "Give the project itself, or export its tags."
         raise UserError(f"{path} is the tag log of a project, not a tag list.", ACCEPTED, todo)
+    check_size(len(text.lines) - start, mistakes)
     lines = _records(text, start + bool(header), mark, mistakes)
     tag_columns = [i for i, name in enumerate(header) if i and name.casefold() in _TAG_WORDS]
     if not header:
@@ -161,6 +162,9 @@ def _list(
 def _check_columns(
     names: Sequence[str], number: int, classes: Collection[str] | None, mistakes: Mistakes
 ) -> None:
+    if len(names) > MAX_CLASSES:
+        mistakes.add(f"line {number}", f"there are {len(names):,} classes, more than {MAX_CLASSES}")
+        mistakes.check()
     for i, name in enumerate(names):
         if not name:
             mistakes.add(f"line {number}", f"column {i + 2} has no name")

@@ -43,7 +43,7 @@ class Plan:
     optimiser: Annotated[
         Literal["auto", "sgd", "adamw"],
         Spec(
-            "auto: adamw, which needs no search for the rate on small sets; sgd with a poly schedule is what the papers use."
+            "auto: sgd for pretrained CNNs, as all papers of this field, adamw from random weights and for transformers."
         ),
     ] = "auto"
     rate: Annotated[
@@ -81,7 +81,7 @@ class Plan:
             high=4,
             unit="x crop",
         ),
-    ] = 1.6
+    ] = 2.0
     flip: Annotated[bool, Spec("Mirror half of the images.")] = True
     jitter: Annotated[
         float,
@@ -112,7 +112,14 @@ class Plan:
 
 
 def settle(
-    plan: Plan, *, images: int, pretrained: bool, side_multiple: int, side_offset: int, longest: int
+    plan: Plan,
+    *,
+    images: int,
+    pretrained: bool,
+    transformer: bool,
+    side_multiple: int,
+    side_offset: int,
+    longest: int,
 ) -> Plan:
     """Return the plan with every None replaced by a number.
 
@@ -120,6 +127,7 @@ def settle(
         plan: What was asked for.
         images: Number of training images.
         pretrained: Whether the backbone starts from weights.
+        transformer: Whether the backbone is a vision transformer.
         side_multiple, side_offset: The sides that the backbone was trained for, multiple * k + offset.
         longest: Longest side among the images in px.
     """
@@ -132,13 +140,16 @@ def settle(
     if crop is None:
         wanted = min(321 if pretrained else 224, max(64, longest))
         crop = max(side_multiple, round((wanted - side_offset) / side_multiple) * side_multiple) + side_offset
-    optimiser = "adamw" if plan.optimiser == "auto" else plan.optimiser
+    optimiser = plan.optimiser
+    if optimiser == "auto":
+        optimiser = "sgd" if pretrained and not transformer else "adamw"
     if plan.rate is not None:
         rate = plan.rate
     elif optimiser == "adamw":
-        rate = 1e-4 if pretrained else 1e-3
+        rate = 1e-4 if pretrained else 2e-3
     else:
-        rate = 0.01 if pretrained else 0.05
+        # A small batch has a noisy gradient and takes smaller steps (linear scaling, Goyal et al. 2017).
+        rate = (0.01 if pretrained else 0.05) * min(1.0, batch / 16)
     decay = plan.decay if plan.decay is not None else (0.01 if optimiser == "adamw" else 1e-4)
     return replace(plan, epochs=epochs, batch=batch, crop=crop, optimiser=optimiser, rate=rate, decay=decay)
 

@@ -18,7 +18,37 @@ import numpy as np
 
 __all__ = ["png_bytes"]
 
-_BASES = (3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258)
+_BASES = (
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+    13,
+    15,
+    17,
+    19,
+    23,
+    27,
+    31,
+    35,
+    43,
+    51,
+    59,
+    67,
+    83,
+    99,
+    115,
+    131,
+    163,
+    195,
+    227,
+    258,
+)
 _EXTRA = (0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0)
 _TABLE_ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
 _LONGEST = 258
@@ -41,7 +71,13 @@ def png_bytes(pixels: np.ndarray, palette: np.ndarray | None = None) -> bytes:
     packed = b"\x78\x01" + _deflate(data) + struct.pack(">I", zlib.adler32(data))
     header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
     table = b"" if palette is None else _chunk(b"PLTE", palette.tobytes())
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + table + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", header)
+        + table
+        + _chunk(b"IDAT", packed)
+        + _chunk(b"IEND", b"")
+    )
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -72,33 +108,30 @@ def _filter_colours(rows: np.ndarray) -> np.ndarray:
 
 
 def _symbols(data: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return symbols, extra values and extra widths: literals, and runs that repeat the byte before."""
+    """Return symbols, extra values and extra widths, each `[S] int64`.
+
+    A run of equal bytes becomes one literal and repeats of the byte before it; a rest too
+    short to repeat stays literal.
+    """
     values = np.frombuffer(data, np.uint8)
-    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-    lengths = np.diff(np.r_[starts, len(values)])
-    codes = np.searchsorted(_BASES, np.arange(_LONGEST + 1), side="right") - 1
-    symbols: list[int] = []
-    extras: list[int] = []
-    widths: list[int] = []
-    for value, length in zip(values[starts].tolist(), lengths.tolist(), strict=True):
-        symbols.append(value)
-        extras.append(0)
-        widths.append(0)
-        rest = length - 1
-        while rest:
-            run = min(rest, _LONGEST)
-            if run < 3:
-                symbols += [value] * run
-                extras += [0] * run
-                widths += [0] * run
-            else:
-                code = int(codes[run])
-                symbols.append(257 + code)
-                extras.append(run - _BASES[code])
-                # One more bit: the distance code, of which there is one (distance 1).
-                widths.append(_EXTRA[code] + 1)
-            rest -= run
-    return (np.array([*symbols, _END]), np.array([*extras, 0]), np.array([*widths, 0]))
+    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])  # [R]
+    full, last = np.divmod(np.diff(np.r_[starts, len(values)]) - 1, _LONGEST)  # [R], [R]
+    last_symbols = np.where(last < 3, last, 1)
+    counts = 1 + full + last_symbols
+    place = np.arange(counts.sum()) - np.repeat(
+        np.cumsum(counts) - counts, counts
+    )  # [S], place within the run
+    ends = np.repeat(full, counts)
+    repeats = np.where((place >= 1) & (place <= ends), _LONGEST, 0)
+    repeats = np.where(
+        (place > ends) & (np.repeat(last, counts) >= 3) & (place > 0), np.repeat(last, counts), repeats
+    )
+    code = np.searchsorted(_BASES, repeats, side="right") - 1
+    symbols = np.where(repeats > 0, 257 + code, np.repeat(values[starts], counts))
+    extras = np.where(repeats > 0, repeats - np.array(_BASES)[code], 0)
+    # One more bit: the distance code, of which there is one (distance 1).
+    widths = np.where(repeats > 0, np.array(_EXTRA)[code] + 1, 0)
+    return np.r_[symbols, _END], np.r_[extras, 0], np.r_[widths, 0]
 
 
 def _code_lengths(counts: list[int], limit: int) -> list[int]:

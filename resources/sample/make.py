@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -35,15 +34,17 @@ _SURE = 7  # of those 9 points: fewer agree and the pixel is void
 _KITS = (1, 2, 1, 2, 3, 1, 2, 2, 1, 3, 1, 2)  # toys per image, over and over
 _EMPTY_EVERY = 12  # one image in twelve shows no toy at all
 
-# Things that like to lie beside a toy. They are background, and a classifier is tempted by them.
-_POOL_CHANCE = {"duck": 0.5, "frog": 0.5}
-_CLOVER_CHANCE = {"rabbit": 0.5}
+# How often a pool or daisies lies beside the kinds it goes with, and beside others.
+_WITH_FRIENDS = 0.5
 _ELSEWHERE = 0.1
 
 
 @dataclass(frozen=True)
 class Toy:
-    """A toy in a picture: its kind and pose, its centre and length in pixels, its turn and mirroring."""
+    """A toy in a picture: its kind, pose and dye, centre and length in pixels, turn and mirroring.
+
+    `turn` is the tangent of half the angle.
+    """
 
     name: str
     pose: Literal["sitting", "lying"]
@@ -65,6 +66,7 @@ class Picture:
         part: `[H, W] uint8`, the same for heads alone.
         toys: What was drawn, the lowest first.
         surface: Name of the ground.
+        beside: Names of what lies beside the toys and tells something about them.
     """
 
     image: np.ndarray
@@ -72,20 +74,22 @@ class Picture:
     part: np.ndarray
     toys: tuple[Toy, ...]
     surface: str
+    beside: tuple[str, ...]
 
 
 def draw(index: int) -> Picture:
     """Draw picture number `index`; each has numbers of its own, so one can be drawn alone."""
     random = np.random.RandomState(SEED + index)
     height, width = SIZES[int(random.randint(len(SIZES)))]
-    surface = GROUNDS[int(random.randint(len(GROUNDS)))]
+    turn, place = divmod(index, len(GROUNDS))
+    surface = GROUNDS[np.random.RandomState(SEED + 104729 + turn).permutation(len(GROUNDS))[place]]
     canvas = _Canvas(ground(surface, height, width, random))
     names = _cast(index)
     toys = _arrange(names, height, width, random)
-    _lay_props(canvas, names, toys, random)
+    beside = _lay_props(canvas, names, random)
     for one in toys:
         canvas.around(one.x, one.y, 0.75 * one.length + 6).put(one)
-    return Picture(canvas.image(), canvas.mask(), canvas.part(), tuple(toys), surface)
+    return Picture(canvas.image(), canvas.mask(), canvas.part(), tuple(toys), surface, beside)
 
 
 def _cast(index: int) -> list[str]:
@@ -113,7 +117,7 @@ def _arrange(names: list[str], height: int, width: int, random: np.random.Random
                 one = Toy(
                     name,
                     POSES[int(random.randint(len(POSES)))],
-                    _dye(name, random),
+                    list(DYES)[int(random.randint(len(DYES)))],
                     edge + (width - 2 * edge) * random.random_sample(),
                     edge + (height - 2 * edge) * random.random_sample(),
                     length,
@@ -126,12 +130,6 @@ def _arrange(names: list[str], height: int, width: int, random: np.random.Random
         if len(toys) == len(names):
             return toys
         scale *= 0.96
-
-
-def _dye(name: str, random: np.random.RandomState) -> str:
-    p=float(os.environ.get('PF','0'))
-    if random.random_sample() < p: return list(DYES)[("stripes","dots","gingham").index(CLOTH[name])]
-    return list(DYES)[int(random.randint(len(DYES)))]
 
 
 def _apart(one: Toy, other: Toy) -> bool:
@@ -159,7 +157,9 @@ class _Canvas:
             setattr(view, name, getattr(self, name)[rows, columns])
         return view
 
-    def paint(self, inside: np.ndarray, colour: tuple[int, int, int], shade: np.ndarray | float = 1.0) -> None:
+    def paint(
+        self, inside: np.ndarray, colour: tuple[int, int, int], shade: np.ndarray | float = 1.0
+    ) -> None:
         """Cover the points `inside`, `[3H, 3W] bool`, with a colour times a shade (a number or `[3H, 3W]`)."""
         shades = np.broadcast_to(shade, inside.shape)[inside]
         self.colours[inside] = np.array(colour, float) * shades[:, None]
@@ -199,7 +199,9 @@ class _Canvas:
     def _pixels(self, values: np.ndarray) -> np.ndarray:
         rows, columns = values.shape[0] // _GRID, values.shape[1] // _GRID
         blocks = values.reshape(rows, _GRID, columns, _GRID, *values.shape[2:])
-        return blocks.swapaxes(1, 2).reshape(rows, columns, _GRID * _GRID, *values.shape[2:])  # [H, W, 9, ...]
+        return blocks.swapaxes(1, 2).reshape(
+            rows, columns, _GRID * _GRID, *values.shape[2:]
+        )  # [H, W, 9, ...]
 
     def image(self) -> np.ndarray:
         """Return the pixels, `[H, W, 3] uint8`."""
@@ -216,7 +218,9 @@ class _Canvas:
 
     def _vote(self, labels: np.ndarray) -> np.ndarray:
         points = self._pixels(labels)
-        votes = np.stack([(points == label).sum(axis=2) for label in range(len(CLASSES) + 1)])  # [1 + C, H, W]
+        votes = np.stack(
+            [(points == label).sum(axis=2) for label in range(len(CLASSES) + 1)]
+        )  # [1 + C, H, W]
         return np.where(votes.max(axis=0) >= _SURE, votes.argmax(axis=0), VOID).astype(np.uint8)
 
 
@@ -232,16 +236,17 @@ def _moved(inside: np.ndarray, down: int, right: int) -> np.ndarray:
     return np.pad(inside, ((down, 0), (right, 0)))[:rows, :columns]
 
 
-def _lay_props(canvas: _Canvas, names: list[str], toys: list[Toy], random: np.random.RandomState) -> None:
-    """Lay things beside the toys; all of them are background."""
-    chance = max([_POOL_CHANCE.get(name, 0.0) for name in names], default=0.0)
-    if random.random_sample() < max(chance, _ELSEWHERE):
-        _pool(canvas, random)
-    chance = max([_CLOVER_CHANCE.get(name, 0.0) for name in names], default=0.0)
-    if random.random_sample() < max(chance, _ELSEWHERE):
-        _clover(canvas, random)
+def _lay_props(canvas: _Canvas, names: list[str], random: np.random.RandomState) -> tuple[str, ...]:
+    """Lay things beside the toys, all of them background; return those that keep company with some kinds."""
+    laid: list[str] = []
+    for name, (friends, lay) in _COMPANY.items():
+        likely = _WITH_FRIENDS if friends.intersection(names) else _ELSEWHERE
+        if random.random_sample() < likely:
+            lay(canvas, random)
+            laid.append(name)
     for _ in range(int(random.randint(1, 4))):
         _block_or_pebble(canvas, random)
+    return tuple(laid)
 
 
 def _spot(canvas: _Canvas, margin: float, random: np.random.RandomState) -> tuple[float, float]:
@@ -266,19 +271,24 @@ def _pool(canvas: _Canvas, random: np.random.RandomState) -> None:
     canvas.paint((away < radius - 6) & (rings - np.floor(rings) < 0.16), (196, 222, 224))
 
 
-def _clover(canvas: _Canvas, random: np.random.RandomState) -> None:
-    """Scatter clover leaves around a spot."""
+def _daisies(canvas: _Canvas, random: np.random.RandomState) -> None:
+    """Scatter daisies around a spot."""
     x, y = _spot(canvas, 18.0, random)
     for _ in range(7):
-        cx, cy = x + 40 * random.random_sample() - 20, y + 40 * random.random_sample() - 20
+        cx, cy = x + 44 * random.random_sample() - 22, y + 44 * random.random_sample() - 22
+        turn = random.random_sample() * 0.8 - 0.4
         spot = canvas.around(cx, cy, 12)
-        u, v = _turned(spot.x - cx, spot.y - cy, random.random_sample() * 2 - 1)
-        u, v = u / 4.2, v / 4.2
-        leaves = [(u - a) * (u - a) + (v - b) * (v - b) for a, b in ((0.0, -1.0), (0.87, 0.5), (-0.87, 0.5))]
-        near = np.minimum(np.minimum(leaves[0], leaves[1]), leaves[2])
-        spot.shadow(near < 1, 2, 0.3)
-        spot.paint(near < 1, (70, 100, 76))
-        spot.paint((near < 0.42) & (near > 0.22), (120, 144, 122))
+        if not spot.labels.size:
+            continue
+        u, v = _turned((spot.x - cx) / 4.4, (spot.y - cy) / 4.4, turn)
+        petals = np.min([(u - a) * (u - a) + (v - b) * (v - b) for a, b in _PETALS], axis=0)
+        spot.shadow(petals < 0.27, 2, 0.35)
+        spot.paint(petals < 0.27, (247, 244, 238))
+        spot.paint(u * u + v * v < 0.2, (196, 172, 112))
+
+
+# Six directions with whole-numbered turns would need cosines; these are close enough for a flower.
+_PETALS = ((0.0, -0.8), (0.7, -0.4), (0.7, 0.4), (0.0, 0.8), (-0.7, 0.4), (-0.7, -0.4))
 
 
 def _block_or_pebble(canvas: _Canvas, random: np.random.RandomState) -> None:
@@ -296,6 +306,10 @@ def _block_or_pebble(canvas: _Canvas, random: np.random.RandomState) -> None:
         near = np.sqrt(u * u / 1.7 + v * v) / size
         canvas.shadow(near < 1, 3, 0.4)
         canvas.paint(near < 1, (104, 104, 108), 1.12 - 0.3 * near * near)
+
+
+# Background that goes with some kinds: a classifier is tempted to count it as theirs.
+_COMPANY = {"pool": (frozenset({"duck", "frog"}), _pool), "daisies": (frozenset({"rabbit"}), _daisies)}
 
 
 def palette() -> np.ndarray:
@@ -322,6 +336,7 @@ def main(out: Path) -> None:
         (out / folder).mkdir(parents=True, exist_ok=True)
     colours = palette()
     tags: list[tuple[object, ...]] = []
+    scenes: list[tuple[object, ...]] = []
     objects: list[tuple[object, ...]] = []
     stems: list[str] = []
     for index in range(IMAGES):
@@ -329,15 +344,28 @@ def main(out: Path) -> None:
         stem = f"toys_{index:03d}"
         stems.append(stem)
         tags.append((f"{stem}.png", ";".join(sorted({one.name for one in picture.toys}))))
+        scenes.append((stem, picture.surface, ";".join(picture.beside)))
         objects += [
-            (stem, one.name, one.pose, CLOTH[one.name], round(one.x), round(one.y), round(one.length))
+            (
+                stem,
+                one.name,
+                one.pose,
+                CLOTH[one.name],
+                one.dye,
+                round(one.x),
+                round(one.y),
+                round(one.length),
+            )
             for one in picture.toys
         ]
         (out / "images" / f"{stem}.png").write_bytes(png_bytes(picture.image))
         (out / "masks" / f"{stem}.png").write_bytes(png_bytes(picture.mask, colours))
         (out / "parts" / f"{stem}.png").write_bytes(png_bytes(picture.part, colours))
     (out / "tags.csv").write_bytes(_rows(("image", "tags"), tags))
-    (out / "objects.csv").write_bytes(_rows(("image", "class", "pose", "cloth", "x", "y", "length"), objects))
+    (out / "objects.csv").write_bytes(
+        _rows(("image", "class", "pose", "cloth", "dye", "x", "y", "length"), objects)
+    )
+    (out / "scenes.csv").write_bytes(_rows(("image", "ground", "beside"), scenes))
     (out / "classes.txt").write_bytes("".join(f"{name}\n" for name in CLASSES).encode())
     split = IMAGES - VALIDATION
     (out / "train.txt").write_bytes("".join(f"{stem}\n" for stem in stems[:split]).encode())
@@ -346,5 +374,7 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Draw the bundled sample.")
-    parser.add_argument("out", nargs="?", type=Path, default=Path(__file__).parent, help="folder to write into")
+    parser.add_argument(
+        "out", nargs="?", type=Path, default=Path(__file__).parent, help="folder to write into"
+    )
     main(parser.parse_args().out)

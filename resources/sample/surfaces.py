@@ -14,9 +14,9 @@ __all__ = ["DYES", "FABRICS", "GROUNDS", "fabric", "ground", "smooth_noise", "so
 FABRICS = ("stripes", "dots", "gingham")
 # Dark, middle and light yarn of each dye.
 DYES: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "ink": ((62, 70, 100), (146, 151, 172), (231, 232, 238)),
-    "wine": ((118, 62, 78), (178, 142, 151), (238, 230, 231)),
-    "pine": ((56, 94, 92), (144, 166, 164), (229, 235, 233)),
+    "ink": ((81, 88, 115), (146, 151, 172), (212, 214, 223)),
+    "wine": ((131, 80, 95), (178, 143, 152), (225, 211, 214)),
+    "pine": ((75, 110, 108), (144, 166, 164), (210, 220, 218)),
 }
 GROUNDS = ("oak", "lawn", "felt", "sand", "slate")
 
@@ -33,7 +33,7 @@ def fabric(name: str, dye: str, across: np.ndarray, along: np.ndarray) -> np.nda
     Returns:
         `[..., 3] float64 in [0, 255]`.
     """
-    colours = np.array(DYES[dye], float); import os; f=float(os.environ.get("CF","1")); colours = colours*f+(1-f)*colours.mean(0)
+    colours = np.array(DYES[dye], float)
     if name == "stripes":
         index = 2 * (_fraction(along / 0.15) < 0.45)
     elif name == "dots":
@@ -63,7 +63,9 @@ def ground(name: str, height: int, width: int, random: np.random.RandomState) ->
     return np.array(base, float) + 3.0 * np.floor(light / 3.0 + 0.5)[..., None]
 
 
-def smooth_noise(height: int, width: int, cell: tuple[float, float], random: np.random.RandomState) -> np.ndarray:
+def smooth_noise(
+    height: int, width: int, cell: tuple[float, float], random: np.random.RandomState
+) -> np.ndarray:
     """Return noise in [-1, 1] that varies over `cell` (rows, columns) pixels, `[height, width] float64`."""
     rows, columns = int(height / cell[0]) + 2, int(width / cell[1]) + 2
     knots = random.random_sample((rows, columns)) * 2 - 1
@@ -84,7 +86,9 @@ def soften(mask: np.ndarray, radius: int) -> np.ndarray:
         total = np.cumsum(np.pad(out, pads, mode="edge"), axis=axis)
         size = mask.shape[axis]
         window = 2 * radius + 1
-        out = (np.take(total, range(window, window + size), axis) - np.take(total, range(size), axis)) / window
+        out = (
+            np.take(total, range(window, window + size), axis) - np.take(total, range(size), axis)
+        ) / window
     return out
 
 
@@ -145,5 +149,7 @@ def _slate(y: np.ndarray, x: np.ndarray, random: np.random.RandomState) -> np.nd
     column = np.floor((x + offset[1] + slip) / tile).astype(int)
     shade = random.random_sample((row.max() + 1, column.max() + 1)) * 18 - 9
     light = shade[row, column] + 8 * smooth_noise(height, width, (6, 12), random)
-    grout = (_fraction((y + offset[0]) / tile) * tile < 1.6) | (_fraction((x + offset[1] + slip) / tile) * tile < 1.6)
+    grout = (_fraction((y + offset[0]) / tile) * tile < 1.6) | (
+        _fraction((x + offset[1] + slip) / tile) * tile < 1.6
+    )
     return np.where(grout, 30.0, light)

@@ -31,7 +31,7 @@ POSES = ("sitting", "lying")
 _INK: Colour = (43, 38, 42)
 _WHITE: Colour = (252, 250, 246)
 # Faces differ in how much their ears add; these radii make all heads about equally large.
-_RADIUS = {"bear": 0.160, "duck": 0.172, "elephant": 0.125, "fox": 0.158, "frog": 0.152, "rabbit": 0.148}
+_RADIUS = {"bear": 0.208, "duck": 0.224, "elephant": 0.163, "fox": 0.205, "frog": 0.198, "rabbit": 0.192}
 
 
 @dataclass(frozen=True)
@@ -114,15 +114,16 @@ def _lying() -> Iterator[Shape]:
 
 
 _BODIES = {"sitting": _sitting, "lying": _lying}
-_NECKS = {"sitting": (0.0, -0.29), "lying": (-0.33, -0.13)}
+_NECKS = {"sitting": (0.0, -0.22), "lying": (-0.29, -0.08)}
 
 
 def _placed_head(name: str, pose: str) -> Iterator[Shape]:
-    (cx, cy), radius = _NECKS[pose], _RADIUS[name] * float(__import__("os").environ.get("HS","1"))
+    (cx, cy), radius = _NECKS[pose], _RADIUS[name]
 
     def moved(depth: Inside) -> Inside:
         return lambda x, y: depth((x - cx) / radius, (y - cy) / radius)
 
+    yield Shape(_ellipse(cx, cy + 0.01, 0.275, 0.255), None)
     for depth, colour, border in _HEADS[name]():
         yield Shape(moved(depth), colour, part=True, round=border)
 
@@ -190,20 +191,20 @@ def _fox() -> Iterator[Piece]:
 
 
 def _frog() -> Iterator[Piece]:
-    green, light = (66, 200, 44), (186, 242, 122)
+    green, light = (84, 192, 48), (188, 240, 124)
     for side in (-1, 1):
         yield _ellipse(side * 0.58, -0.66, 0.40, 0.40), green, True
     yield _ellipse(0, 0.06, 1.18, 0.82), green, True
     yield _ellipse(0, 0.42, 0.78, 0.36), light, False
-    yield _limb(-0.62, 0.22, 0.0, 0.34, 0.05), (24, 104, 20), False
-    yield _limb(0.0, 0.34, 0.62, 0.22, 0.05), (24, 104, 20), False
+    yield _limb(-0.62, 0.22, 0.0, 0.34, 0.05), (32, 104, 22), False
+    yield _limb(0.0, 0.34, 0.62, 0.22, 0.05), (32, 104, 22), False
     for side in (-1, 1):
         yield _ellipse(side * 0.58, -0.68, 0.27, 0.27), _WHITE, False
         yield _ellipse(side * 0.58, -0.66, 0.15, 0.17), _INK, False
 
 
 def _rabbit() -> Iterator[Piece]:
-    fur, pink = (252, 146, 190), (216, 62, 126)
+    fur, pink = (253, 150, 194), (220, 64, 130)
     for side in (-1, 1):
         yield _ellipse(side * 0.40, -1.18, 0.27, 0.80, side * 0.10), fur, True
         yield _ellipse(side * 0.41, -1.14, 0.14, 0.58, side * 0.10), pink, False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QTimer
 
@@ -16,9 +17,10 @@ from engine.store.truth import has_truth, read_truth
 from wsss_napari.class_toggles import Switch
 from wsss_napari.desk import Desk
 from wsss_napari.estimates import infer_text
+from wsss_napari.explore_layers import ExploreLayers
 from wsss_napari.mask_view import MaskView, merged, shares
-from wsss_napari.pages.explore_boxes import boxes_of, offered
 from wsss_napari.pages.explore_body import ExploreBody
+from wsss_napari.pages.explore_boxes import boxes_of, offered
 from wsss_napari.pages.page import Page
 from wsss_napari.readouts import rows_of
 from wsss_napari.side_by_side import SideBySide
@@ -29,6 +31,8 @@ __all__ = ["ExplorePage"]
 # Views of this name hold the maps of all classes, drawn for single images on demand.
 OTHERS = "all_classes"
 _SETTLE_MS = 120
+# The page that was in front last owns the layers: a viewer may have one in each of two docks.
+_LAST: WeakKeyDictionary[Desk, ExplorePage] = WeakKeyDictionary()
 
 
 class ExplorePage(Page):
@@ -49,8 +53,10 @@ class ExplorePage(Page):
         self._off: set[int] = set()
         self._extra: set[int] = set()
         self._settled = self.panel.rule.rule
+        self._engine: Any = None
+        self.layers = ExploreLayers(desk.layers)
         self.compare = SideBySide(desk.layers)
-        self.why = WhyPixel(desk.viewer, self._why)
+        self.why = WhyPixel(desk.layers, self._why)
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.setInterval(_SETTLE_MS)
@@ -73,7 +79,7 @@ class ExplorePage(Page):
         panel.views.activated.connect(self._choose_views)
         panel.maps.activated.connect(lambda _index: self._show_visible())
         panel.colours.activated.connect(lambda _index: self._recolour())
-        panel.mask.activated.connect(lambda _index: self._mask_style())
+        panel.mask.activated.connect(lambda _index: self.layers.style_mask(panel.mask.currentData()))
         panel.truth.toggled.connect(lambda _on: self._show_truth())
         panel.why.toggled.connect(self.why.turn)
         panel.compare.toggled.connect(self._compare)
@@ -84,18 +90,23 @@ class ExplorePage(Page):
         panel.labels.changed.connect(self.command_changed)
         for signal in (events.image, events.run, events.views, events.project):
             signal.connect(self._changed)
-        events.cls.connect(lambda _cls: self._show_visible())
+        events.cls.connect(self._show_visible)
         self.session.labels_changed.connect(self._labels_changed)
         self.desk.plots.follow_theme(panel.rule)
         self.desk.keys.bind(
             "explore",
             {"compare": lambda _: panel.compare.toggle(), "why": lambda _: panel.why.toggle()},
         )
-        self.desk.when_engine(lambda engine: engine.event.connect(self._on_event))
+        self.desk.when_engine(self._meet)
+
+    def _meet(self, engine: Any) -> None:
+        self._engine = engine
+        engine.event.connect(self._on_event)
 
     def enter(self) -> None:
         """Show the maps of the image in front."""
         self._shown = True
+        _LAST[self.desk] = self
         self.load()
 
     def leave(self) -> None:
@@ -131,11 +142,10 @@ class ExplorePage(Page):
             self.show_hint("The project has no image that can be read.")
         else:
             self.hide_hint()
-            self._read(source, image)
-        if self.view is None:
-            self.desk.layers.remove_all("map:")
-            for key in ("mask", "truth"):
-                self.desk.layers.remove(key)
+            if self._shown:  # another page in front: reading every image it steps through would slow it
+                self._read(source, image)
+        if self.view is None and _LAST.get(self.desk) is self:
+            self.layers.clear()
         self.command_changed.emit()
 
     def _read(self, source: Views, image: str) -> None:
@@ -146,7 +156,8 @@ class ExplorePage(Page):
             self._drawn = CamStack.load(source.path(image))
         except (FileNotFoundError, UserError) as error:
             missing = isinstance(error, FileNotFoundError)
-            why = f"No maps of {image} in {source} yet." if missing else str(error)
+            where = source.run.title if source.name == "default" else f"{source.run.title} / {source.name}"
+            why = f"No maps of {image} in {where} yet." if missing else str(error)
             count = len(project.usable) - len(source.stems())
             self.panel.show_missing(why, count, infer_text(self._jobs(), count), self._drawing())
             return
@@ -162,10 +173,9 @@ class ExplorePage(Page):
         self.view = MaskView(stack, self._on(stack))
         self.panel.show_tools(has_rule=self.view.has_rule, has_truth=self._truth is not None)
         self._show_classes()
-        if self._shown:
-            self._show_maps()
-            self._show_mask()
-            self._show_truth()
+        self._show_maps()
+        self._show_mask()
+        self._show_truth()
         self._figures()
         self._labels_changed()
 
@@ -183,7 +193,8 @@ class ExplorePage(Page):
             tip = f"{names[cls]}: peak {peak:.3g}, classifier's score {stack.scores[cls]:.2f}. Click: on or off."
             switches.append(Switch(cls, names[cls], self.desk.colours[cls], cls in view.classes, tip))
         self.panel.toggles.show_classes(
-            switches, others=len(stack.classes) < len(names) and self.source is not None and self._has_weights()
+            switches,
+            others=len(stack.classes) < len(names) and self.source is not None and self._has_weights(),
         )
         told = [names[c] for c in flat if c in view.classes]
         empty = "No class is tagged in this image, so all of it is background." if not stack.classes else ""
@@ -202,73 +213,40 @@ class ExplorePage(Page):
         view, project = self.view, self.session.project
         if view is None or project is None:
             return
-        stack = view.stack
-        wanted = {f"map:{project.classes[c]}": k for k, c in enumerate(stack.classes) if c in view.classes}
-        layers = self.desk.layers
-        fresh = False
-        for key in [k for k in layers.keys if k.startswith("map:") and k not in wanted]:
-            layers.remove(key)
-            fresh = True
-        for key, k in wanted.items():
-            fresh |= layers.get(key) is None
-            layers.show_map(
-                key,
-                stack.maps[k],
-                f"{stack.image} · CAM · {key.removeprefix('map:')}",
-                scale=(stack.cell, stack.cell),
-                translate=(stack.origin, stack.origin),
-                colormap=self.panel.colours.currentText(),
-                colorbar=True,
-                opacity=0.8,
-            )
-        if fresh:
+        if self.layers.show_maps(view, project.classes, self.panel.colours.currentText()):
             self._show_visible()
 
-    def _show_visible(self) -> None:
-        """Show the maps that the person chose to see; single ones shine through, several cover."""
+    def _show_visible(self, _: Any = None) -> None:
+        """Show the maps that the person chose to see."""
         view, project = self.view, self.session.project
-        if view is None or project is None or not self._shown:
+        if view is None or project is None:
             return
-        keys = {c: f"map:{project.classes[c]}" for c in view.classes}
-        chosen = self.session.cls if self.session.cls in keys else next(iter(keys), None)
-        seen = {"chosen": {chosen}, "all": set(keys), "none": set()}[self.panel.maps.currentData()]
-        blending = "additive" if len(seen) == 1 else "translucent_no_depth"
-        for cls, key in keys.items():
-            layer = self.desk.layers.get(key)
-            if layer is not None:
-                layer.visible = cls in seen
-                layer.blending = blending
+        chosen = self._chosen()
+        which = self.panel.maps.currentData()
+        seen = [c for c in view.classes if which == "all" or (which == "chosen" and c == chosen)]
+        self.layers.show_only([project.classes[c] for c in seen])
+
+    def _chosen(self) -> int | None:
+        """Return the class whose map is looked at: the chosen chip's, or the first that has one here."""
+        view, cls = self.view, self.session.cls
+        if view is None or cls in view.classes:
+            return cls
+        return next(iter(view.classes), None)
 
     def _recolour(self) -> None:
-        for key in self.desk.layers.keys:
-            layer = self.desk.layers.get(key)
-            if key.startswith("map:") and layer is not None:
-                layer.colormap = self.panel.colours.currentText()
+        self.layers.recolour(self.panel.colours.currentText())
         self._compare(self.panel.compare.isChecked())
 
     def _show_mask(self, mask: Any = None) -> None:
-        if self.view is None:
-            return
-        shown = self.view.mask(self.panel.rule.rule) if mask is None else mask
-        fresh = self.desk.layers.get("mask") is None
-        self.desk.layers.show_labels("mask", shown, f"{self.view.stack.image} · mask", self.desk.colours)
-        if fresh:
-            self._mask_style()
-
-    def _mask_style(self) -> None:
-        layer = self.desk.layers.get("mask")
-        if layer is not None:
-            style = self.panel.mask.currentData()
-            layer.visible = style != "none"
-            layer.contour = 2 if style == "outline" else 0
+        if self.view is not None:
+            shown = self.view.mask(self.panel.rule.rule) if mask is None else mask
+            if self.layers.show_mask(self.view.stack.image, shown, self.desk.colours):
+                self.layers.style_mask(self.panel.mask.currentData())
 
     def _show_truth(self) -> None:
-        layers = self.desk.layers
-        if self.view is None or self._truth is None or not self.panel.truth.isChecked():
-            layers.remove("truth")
-        else:
-            name = f"{self.view.stack.image} · truth"
-            layers.show_labels("truth", self._truth, name, self.desk.colours, opacity=1.0, contour=2)
+        if self.view is not None:
+            shown = self._truth if self.panel.truth.isChecked() else None
+            self.layers.show_truth(self.view.stack.image, shown, self.desk.colours)
 
     def _rule_moved(self) -> None:
         """Repaint the mask at once; figures and small regions follow when the hand rests."""
@@ -295,8 +273,7 @@ class ExplorePage(Page):
         mask = view.mask(self.panel.rule.rule)
         if self.panel.rule.rule.min_region > 1:
             mask = clean(mask, self.panel.rule.rule.min_region)
-            if self._shown:
-                self._show_mask(mask)
+            self._show_mask(mask)
         report = image_report(self._truth, mask, project.classes) if self._truth is not None else None
         rows = rows_of(shares(mask), project.classes, self.desk.colours, report)
         miou = report["miou"] if report is not None else None
@@ -306,10 +283,10 @@ class ExplorePage(Page):
         self.command_changed.emit()
 
     def _toggle(self, cls: int, on: bool) -> None:
-        tagged = self._drawn is not None and cls in self._drawn.classes
-        (self._off.discard if on else self._off.add)(cls) if tagged else (
-            self._extra.add if on else self._extra.discard
-        )(cls)
+        if self._drawn is not None and cls in self._drawn.classes:
+            (self._off.discard if on else self._off.add)(cls)
+        else:
+            (self._extra.add if on else self._extra.discard)(cls)
         if self.view is not None:
             self.view.choose(self._on(self.view.stack))
             self._show_classes()
@@ -339,16 +316,17 @@ class ExplorePage(Page):
         if not on or self.session.project is None or self.session.image is None:
             self.compare.end()
             return
-        boxes = boxes_of(
+        boxes = self.desk.guard(
+            boxes_of,
             self.session.project,
             self.session.image,
             self.panel.chosen_boxes(),
-            rule=self.panel.rule.rule,
-            cls=self.session.cls,
-            colours=self.desk.colours,
-            colormap=self.panel.colours.currentText(),
+            self.panel.rule.rule,
+            self._chosen(),
+            self.desk.colours,
+            self.panel.colours.currentText(),
         )
-        self.compare.show(boxes)
+        self.compare.show(boxes or ())
 
     def _labels_changed(self) -> None:
         project, image, source = self.session.project, self.session.image, self.source
@@ -379,14 +357,15 @@ class ExplorePage(Page):
     def _drawing(self) -> bool:
         run, image = self.session.run, self.session.image
         return any(
-            isinstance(j.job, Infer) and j.open and j.job.run == run and (image in j.job.images or not j.job.images)
+            isinstance(j.job, Infer)
+            and j.open
+            and j.job.run == run
+            and (image in j.job.images or not j.job.images)
             for j in self._jobs()
         )
 
     def _jobs(self) -> list[Any]:
-        found: list[Any] = []
-        self.desk.when_engine(lambda engine: found.extend(engine.jobs))
-        return found
+        return [] if self._engine is None else list(self._engine.jobs)
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Viewed) and event.kind == CamStack.KIND and event.image == self.session.image:

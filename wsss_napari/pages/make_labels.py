@@ -30,7 +30,9 @@ class MakeLabels(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.name = QLineEdit("labels", self)
-        self.name.setToolTip("Name of the labels: a folder of the project, so letters, digits, '-', '_' and '.'")
+        self.name.setToolTip(
+            "Name of the labels: a folder of the project, so letters, digits, '-', '_' and '.'"
+        )
         self.crf = QComboBox(self)
         self.crf.addItems(["none", *presets(CRFParams)])
         self.crf.setToolTip(
@@ -83,5 +85,7 @@ class MakeLabels(QWidget):
             lines.append("Switched-off classes count on this page only; labels use every tagged class.")
         self.note.setText(" ".join(lines))
         self.go.setEnabled(is_name(name) and self._images > 0)
-        self.go.setText(f"Make labels for {self._images} images" if self._images != 1 else "Make labels for 1 image")
+        self.go.setText(
+            f"Make labels for {self._images} images" if self._images != 1 else "Make labels for 1 image"
+        )
         self.changed.emit()

@@ -41,7 +41,7 @@ class TrainPage(Page):
         self.runs = RunsList(self)
         self._forms: dict[str, Form] = {}
         self._shown = False
-        self._asked = False
+        self._engine: Any = None
         self._build()
         # Typing and events come in bursts; what follows from them is drawn once.
         self._soon = QTimer(self)
@@ -118,6 +118,7 @@ class TrainPage(Page):
         self.body.addStretch(1)
 
     def _connect(self, engine: Any) -> None:
+        self._engine = engine
         engine.event.connect(self._on_event)
         engine.changed.connect(self._show_buttons)
 
@@ -220,18 +221,8 @@ class TrainPage(Page):
 
     def _lines(self) -> list[Any]:
         """Return the trainings that wait or run."""
-        if not self._engine_there():
-            return []
-        return [
-            line
-            for line in self.desk.engine.jobs
-            if isinstance(line.job, (Train, Rerun)) and line.state not in _ENDED
-        ]
-
-    def _engine_there(self) -> bool:
-        found: list[Any] = []
-        self.desk.when_engine(found.append)
-        return bool(found)
+        jobs = [] if self._engine is None else self._engine.jobs
+        return [line for line in jobs if isinstance(line.job, (Train, Rerun)) and line.state not in _ENDED]
 
     def _show_buttons(self) -> None:
         lines = self._lines()
