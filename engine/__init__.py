@@ -120,15 +120,17 @@ def do(job: Job, on_event: Callable[[Event], object] = lambda event: None) -> di
     from engine.errors import UserError
     from engine.messages import Failed, Finished, Stopped
 
-    for event in events(job):
-        on_event(event)
-        match event:
-            case Finished():
-                return event.result
-            case Failed(mistake=True):
-                raise UserError(event.message, event.hint)
-            case Failed():
-                raise RuntimeError(f"{event.message}\n{event.trace}")
-            case Stopped():
-                raise RuntimeError("The job was stopped from outside; run it again to go on.")
-    return {}  # a rank other than the first tells nothing
+    last: Event | None = None
+    for last in events(job):
+        on_event(last)
+    match last:
+        case Finished():
+            return last.result
+        case Failed(mistake=True):
+            raise UserError(last.message, last.hint)
+        case Failed():
+            raise RuntimeError(f"{last.message}\n{last.trace}")
+        case Stopped():
+            raise RuntimeError("The job was stopped from outside; run it again to go on.")
+        case _:
+            return {}  # a rank other than the first tells nothing

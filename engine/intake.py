@@ -24,7 +24,7 @@ __all__ = ["MAX_BYTES", "Mistakes", "Text", "check_file", "line_of", "parse_json
 MAX_BYTES = 64 * 2**20
 _MAX_LINES = 1_000_000
 # What reading a JSON text may take, in bytes; the weights of its marks are measured on the worst texts.
-_MAX_JSON_WEIGHT = 600 * 2**20
+_MAX_JSON_WEIGHT = 400 * 2**20
 _JSON_WEIGHTS = {"{": 160, "[": 88, ":": 176, ",": 64}
 _SHOWN = 10
 _ADVISED = 3

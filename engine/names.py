@@ -113,9 +113,9 @@ def check_class_names(names: Iterable[str], source: str = "The class list") -> N
             raise UserError(f"{source}: the class name {quote(name)} {fault}.", accepted, "Rename the class.")
         seen[collision_key(name)] = name
     if len(seen) > MAX_CLASSES:
-        raise UserError(f"{source} has {len(seen):,} names.", accepted, "Leave classes out.")
+        raise UserError(f"{source}: {len(seen):,} names are too many.", accepted, "Leave classes out.")
     if not seen:
-        raise UserError(f"{source} has no name.", accepted, "Name at least one class.")
+        raise UserError(f"{source}: there is no class name.", accepted, "Name at least one class.")
 
 
 def _letters_fault(name: str, longest: int) -> str:

@@ -279,9 +279,11 @@ def test_a_bug_ends_with_1_and_names_its_report(
     assert "Traceback: line 1" in report and "--labels 'a b'" in report and "numpy" in report
 
 
-def test_a_reader_that_leaves_early_is_no_error() -> None:
-    code = "import sys; from engine.cli import main; sys.exit(main(['train', '--help']))"
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+@pytest.mark.parametrize("words", [["train", "--help"], ["status"], ["status", "--json"]], ids=" ".join)
+def test_a_reader_that_leaves_early_is_no_error(words: list[str], small_project: Project) -> None:
+    code = f"import sys; from engine.cli import main; sys.exit(main({words!r}))"
+    line, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    child = subprocess.Popen(line, stdout=pipe, stderr=pipe, cwd=small_project.root)
     assert child.stdout is not None and child.stderr is not None
     child.stdout.close()
     assert child.stderr.read() == b""

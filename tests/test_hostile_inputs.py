@@ -121,8 +121,8 @@ def segment(marker: int, data: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
 
-def many_scans() -> bytes:
-    data = saved("JPEG", (500, 500), progressive=True)
+def many_scans(progressive: bool = True) -> bytes:
+    data = saved("JPEG", (500, 500), progressive=progressive)
     last = data[data.rfind(b"\xff\xda") : -2]
     return data[:-2] + last[: 2 + int.from_bytes(last[2:4], "big")] * 50_000 + b"\xff\xd9"
 
@@ -145,13 +145,15 @@ IMAGES: dict[str, Callable[[], bytes]] = {
     "text-bomb.png": lambda: png(10, 10, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**25)))),
     "profile-bomb.png": lambda: png(10, 10, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**25)))),
     "forged.jpg": lambda: _forged_jpeg(65_500, 65_500),
+    "scans-plain.jpg": lambda: many_scans(progressive=False),
     "padding.jpg": lambda: b"\xff\xd8" + b"\xff" * 2**25,
     "garbage.jpg": lambda: b"\xff\xd8\xff\xfe\0\2" + b"\0" * 2**25,
     "segments.jpg": lambda: jpeg_with(segment(0xFE, b"") * 2_000_000),
-    "scans.jpg": many_scans,
+    "scans.jpg": lambda: many_scans(),
     "exif-bomb.jpg": exif_bomb,
     "forged.gif": lambda: patched(saved("GIF"), 6, "<HH", 60_000, 60_000),
     "comments.gif": lambda: saved("GIF")[:13] + bytes(768) + b"\x21\xfe" + b"\1a" * 2_000_000 + b"\0\x3b",
+    "pieces.gif": lambda: saved("GIF")[:-1] + b"\x21\xfe" + b"\1a" * 2**24,
     "forged.bmp": lambda: patched(saved("BMP"), 18, "<ii", 40_000, 40_000),
     "forged.webp": lambda: b"RIFF\x1e\0\0\0WEBPVP8X\n\0\0\0" + bytes(4) + b"\xff\x3f\0" * 2 + b"VP8 \4\0\0\0abcd",
     "forged.tif": lambda: tiff([(256, 4, 1, 50_000), (257, 4, 1, 50_000), *_SIZE[2:]]),
@@ -299,8 +301,8 @@ FOLDERS = [
 ]
 PIPES = ["image/pipe", "mask/pipe", "tags/pipe", "split/pipe", "classes/pipe"]
 
-# Its pixels are whole; what follows them is never unpacked.
-_FINE = "image/too-much-data.png"
+# Their pixels are whole; what follows them is never looked at.
+_FINE = ("image/too-much-data.png", "image/pieces.gif")
 
 
 @pytest.fixture(scope="module")
@@ -347,7 +349,7 @@ def test_hostile_file_gives_a_sentence(outcomes: dict[str, list[dict[str, Any]]]
         kind, found, accepted, todo = entry["said"]
         assert entry["seconds"] < _SECONDS, entry
         assert entry["bytes"] < _BYTES, entry
-        if kind == "read" and (entry["reader"] == 1 or name == _FINE):
+        if kind == "read" and (entry["reader"] == 1 or name in _FINE):
             continue  # a header may be right where the pixels are not
         assert kind == "UserError", entry
         assert Path(name).name in found

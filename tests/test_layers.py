@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtWidgets import QApplication
 
 from wsss_napari.layers import Layers
 from wsss_napari.palette import HATCH, UNSURE, class_shades, hatched, ink_on, label_colormap
@@ -194,3 +195,32 @@ def test_every_class_has_its_colour_and_a_foreign_value_is_noticed():
 @pytest.mark.parametrize(("colour", "ink"), [("#000000", "#FFFFFF"), ("#FFFFFF", "#000000"), ("#F0E442", "#000000")])
 def test_ink_reads_on_its_colour(colour, ink):
     assert ink_on(colour) == ink
+
+
+def test_the_canvas_shows_the_new_mask_by_the_fast_route_and_by_the_slow_one(make_napari_viewer, qtbot):
+    """What is on the screen after a repaint in place equals what napari draws afresh."""
+    viewer = make_napari_viewer(show=True)
+    layers = Layers(viewer)
+    label = layers.show_labels("label", np.zeros((40, 60), np.uint8), "m", COLOURS)
+
+    def seen() -> np.ndarray:
+        QApplication.processEvents()
+        return viewer.screenshot(canvas_only=True, flash=False)
+
+    empty = seen()
+    layers.show_labels("label", mask(), "m", COLOURS)
+    fast = seen()
+    assert not np.array_equal(fast, empty)
+    assert len(np.unique(fast.reshape(-1, 4), axis=0)) >= 4, "background, class, and two stripes"
+    label.refresh()
+    assert np.array_equal(seen(), fast)
+    label.contour = 1
+    layers.show_labels("label", mask()[::-1].copy(), "m", COLOURS)
+    outlined = seen()
+    label.contour = 0
+    filled = seen()
+    assert not np.array_equal(outlined, filled) and not np.array_equal(filled, fast)
+    label.visible = False
+    layers.show_labels("label", mask(), "m", COLOURS)
+    label.visible = True
+    assert np.array_equal(seen(), fast), "a mask that came while the layer was hidden is shown with it"

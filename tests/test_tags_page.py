@@ -318,6 +318,7 @@ def test_classes_can_be_typed_when_there_is_no_tag_file_yet(empty, tmp_path, sma
     page.ask_new([tmp_path / "images"])
     new = page.new
     assert not new.create.isEnabled(), "neither tags nor classes"
+    assert new.counted.text() == "6 images · now a tag file, or the classes"
     new.classes.setText("cat, , dog ")
     job = new.job()
     assert job.class_names == ("cat", "dog") and job.tags is None

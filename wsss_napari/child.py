@@ -104,6 +104,7 @@ class Child:
         self._guard = threading.Lock()
         self._doomed = False
         self._process: subprocess.Popen[bytes] | None = None
+        self._drainer: threading.Thread | None = None
         self._ended = threading.Event()
         threading.Thread(target=self._live, name="wsss-engine", daemon=True).start()
 
@@ -165,6 +166,8 @@ class Child:
                 if process.poll() is None:
                     _end_tree(process.pid)
                 how = _how(process.wait())
+            if self._drainer is not None:
+                self._drainer.join(1.0)  # the last words tell most
             self._outbox.put(None)
             self._ended.set()
             self._letters.put(Gone(how, "\n".join(self._tail)))
@@ -189,7 +192,8 @@ class Child:
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         assert process.stdin is not None and process.stdout is not None
-        threading.Thread(target=self._drain, args=(process.stdout, process.pid), daemon=True).start()
+        self._drainer = threading.Thread(target=self._drain, args=(process.stdout, process.pid), daemon=True)
+        self._drainer.start()
         threading.Thread(target=self._mourn, args=(process, address, key), daemon=True).start()
         with process.stdin as pipe:
             pipe.write(key.hex().encode() + b"\n")
@@ -221,24 +225,27 @@ class Child:
         self._flushed.set()
 
     def _drain(self, pipe: IO[bytes], pid: int) -> None:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(pipe)
-            file: IO[bytes] | None = None
+        with pipe, contextlib.ExitStack() as stack:
+            room = _LOG_BYTES
             try:
-                self._logs.mkdir(parents=True, exist_ok=True)
-                old = sorted(self._logs.glob("engine-*.log"), key=lambda p: p.stat().st_mtime)
-                for path in old[: 1 - _LOGS]:
-                    path.unlink(missing_ok=True)
-                file = stack.enter_context((self._logs / f"engine-{pid}.log").open("wb", buffering=0))
+                log = stack.enter_context(self._open_log(pid))
             except OSError as error:
                 self._tail.append(f"There is no log file: {error}.")
-            room = _LOG_BYTES
-            # A line without end must not fill the memory.
+                room = 0
+            # A line without end must not fill the memory, nor many lines the disk.
             while line := pipe.readline(_LINE):
                 self._tail.append(line.decode(errors="replace").rstrip())
-                if file is not None and room > 0:
-                    room -= len(line)
-                    file.write(line)
+                room -= len(line)
+                if room > 0:
+                    with contextlib.suppress(OSError):  # a full disk must not stop the draining
+                        log.write(line)
+
+    def _open_log(self, pid: int) -> IO[bytes]:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        old = sorted(self._logs.glob("engine-*.log"), key=lambda p: p.stat().st_mtime)
+        for path in old[: 1 - _LOGS]:
+            path.unlink(missing_ok=True)
+        return (self._logs / f"engine-{pid}.log").open("wb", buffering=0)
 
 
 def _accepted(listener: Listener, process: subprocess.Popen[bytes]) -> Connection:

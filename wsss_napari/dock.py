@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QScrollArea,
+    QSizePolicy,
     QStackedWidget,
     QTabBar,
     QToolButton,
@@ -69,6 +70,8 @@ class Dock(QWidget):
         self.copy_button.setProperty("wsss", "quiet")
         self.copy_button.clicked.connect(self.copy_command)
         self.stack = QStackedWidget(self)
+        # napari puts a stretch under a dock in which nothing asks for all the height.
+        self.stack.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         for _ in self.entries:
             self.stack.addWidget(_scroller())
         self.jobs = JobsBar(self.desk, self)

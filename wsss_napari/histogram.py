@@ -101,7 +101,7 @@ class Histogram(QWidget):
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(300, 140)
+        return QSize(300, 128)
 
     def minimumSizeHint(self) -> QSize:
         return QSize(200, 120)

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QDialog,
     QHBoxLayout,
+    QLabel,
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
@@ -63,7 +64,7 @@ def time_left(seconds: float | None) -> str:
 
 
 class _Line(QWidget):
-    """One job: what it does, how far it is, Stop. A click opens its log."""
+    """One job: what it does, how far it is, Stop. A click on its title opens its log."""
 
     def __init__(self, bar: JobsBar, job_id: str) -> None:
         super().__init__(bar)
@@ -75,10 +76,10 @@ class _Line(QWidget):
         self.title.mousePressEvent = lambda _: self.bar.show_log(self.id)  # type: ignore[method-assign]
         self.progress = QProgressBar(self)
         self.progress.setTextVisible(False)
-        self.progress.setFixedHeight(6)
+        self.progress.setFixedHeight(4)
         self.progress.setProperty("wsss", "thin")
-        self.progress.setMinimumWidth(50)
-        self.left = QElidingLabel(self)
+        self.left = QLabel(self)
+        self.left.setProperty("wsss", "note")
         self.stop = QPushButton("Stop", self)
         self.stop.setToolTip("Stop after the current step and keep what is done")
         self.stop.clicked.connect(self._stop)
@@ -92,14 +93,17 @@ class _Line(QWidget):
         self._patience.setInterval(_FORCE_AFTER_MS)
         self._patience.timeout.connect(self._offer_force)
         self._forced = False
-        row = QHBoxLayout(self)
-        row.setContentsMargins(8, 2, 8, 2)
+        row = QHBoxLayout()
         row.setSpacing(6)
-        row.addWidget(self.title, 3)
-        row.addWidget(self.progress, 2)
+        row.addWidget(self.title, 1)
         row.addWidget(self.left)
         row.addWidget(self.stop)
         row.addWidget(self.clear)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(8, 3, 8, 3)
+        column.setSpacing(2)
+        column.addLayout(row)
+        column.addWidget(self.progress)
 
     def show_line(self, line: JobLine) -> None:
         ended = line.state in _ENDED
@@ -122,7 +126,6 @@ class _Line(QWidget):
             self.progress.setRange(0, 0)
         left = "" if progress is None or ended else time_left(progress.seconds_left)
         self.left.setText(left)
-        self.left.setFixedWidth(self.left.fontMetrics().horizontalAdvance(left) + 2 if left else 0)
         self.stop.setVisible(not ended)
         self.clear.setVisible(ended)
         if ended:

@@ -65,6 +65,10 @@ def hatched(mask: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> ND
         mask: [H, W] uint8.
         out: [H, W] uint8 to write into.
     """
+    if mask.max(initial=0) < UNSURE:
+        out = np.empty_like(mask) if out is None else out
+        np.copyto(out, mask)
+        return out
     # 255 - 1 on the stripes: one comparison and one subtraction, no branch for the rest.
     unsure = np.equal(mask, UNSURE).view(np.uint8)  # [H, W] in {0, 1}
     np.bitwise_and(unsure, stripes(mask.shape[0], mask.shape[1]), out=unsure)

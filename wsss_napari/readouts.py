@@ -22,7 +22,7 @@ from wsss_napari.palette import UNSURE
 
 __all__ = ["Readouts", "Row", "rows_of"]
 
-_ROW = 22
+_ROW = 20
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Readouts(QWidget):
         super().__init__(parent)
         self.table = QTableWidget(0, 5, self)
         heads = (
-            ("", "Class"),
+            ("", "Mean IoU over the background and the classes in this image's truth"),
             ("Area", "Share of the image"),
             ("IoU", "Intersection over union with the truth"),
             ("Precision", "Share of the pixels given to the class that are right"),
@@ -86,6 +86,10 @@ class Readouts(QWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setHighlightSections(False)
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.table.horizontalHeaderItem(0).setTextAlignment(
+            Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+        )
         self.table.verticalHeader().hide()
         self.table.verticalHeader().setDefaultSectionSize(_ROW)
         self.table.setShowGrid(False)
@@ -95,7 +99,7 @@ class Readouts(QWidget):
         self.table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.table.setAccessibleName("Figures of the mask")
-        self.line = QLabel(self)
+        self.line = QLabel("This image has no truth mask, so nothing says how right the mask is.", self)
         self.line.setProperty("wsss", "note")
         self.line.setWordWrap(True)
         column_box = QVBoxLayout(self)
@@ -126,12 +130,8 @@ class Readouts(QWidget):
         for column in (2, 3, 4):
             self.table.setColumnHidden(column, not truth)
         self.table.setFixedHeight(self.table.horizontalHeader().sizeHint().height() + len(rows) * _ROW + 4)
-        if truth:
-            self.line.setText(
-                f"mIoU {_figure(miou)} on this image." if miou is not None else "No valid truth pixel."
-            )
-        else:
-            self.line.setText("This image has no truth mask, so nothing says how right the mask is.")
+        self.table.horizontalHeaderItem(0).setText(f"mIoU {_figure(miou)}" if truth else "")
+        self.line.setVisible(not truth)
 
 
 def _percent(share: float) -> str:

@@ -66,7 +66,7 @@ class RulePicture(QAbstractButton):
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(90, 58)
+        return QSize(90, 52)
 
     def paintEvent(self, event: Any) -> None:
         painter = QPainter(self)
@@ -224,7 +224,6 @@ class RulePanel(QWidget):
 
 def _sentence(rule: LabelRule, low: float, high: float) -> str:
     if rule.ignore is not None:
-        return f"Up to {low:g} background, from there to {high:g} unsure, above it the best class."
-    if rule.background == "power":
-        return f"A pixel is its best class above {low:g} (a = {rule.value:g}), else background."
-    return f"A pixel is its best class above {low:g}, else background."
+        return f"Background up to {low:g}, unsure up to {high:g}, a class above."
+    power = f" (a = {rule.value:g})" if rule.background == "power" else ""
+    return f"Background up to {low:g}{power}, a class above."

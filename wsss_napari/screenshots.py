@@ -9,7 +9,7 @@ from pathlib import Path
 import napari
 from qtpy.QtWidgets import QApplication
 
-from wsss_napari._compat import main_window
+from wsss_napari._compat import dismiss_notices, main_window
 from wsss_napari.dock import MainDock
 
 __all__ = ["SIZES", "THEMES", "settle", "shoot"]
@@ -59,13 +59,13 @@ def shoot(
             for theme in themes:
                 viewer.theme = theme
                 for name in pages or [e.name for e in dock.entries]:
-                    page = dock.turn_to(name)
+                    dock.turn_to(name)
                     settle(dock)
                     viewer.reset_view()
                     settle(dock)
+                    dismiss_notices(viewer)
                     path = folder / f"{name}-{theme}-{width}x{height}.png"
                     viewer.window.screenshot(path=str(path), flash=False, canvas_only=False)
-                    page.repaint()
                     drawn.append(path)
     finally:
         viewer.close()

@@ -132,7 +132,7 @@ def _overview() -> str:
 
 def _own_up(words: Sequence[str], message: str, trace: str) -> int:
     try:
-        place = f"The report is in {report(words, message, trace)}; please send it with the images' sizes."
+        place = f"The report is in {report(words, message, trace)}; please send it to the developers."
     except OSError as error:
         place = f"No report could be written ({error}). The trace:\n{trace}"
     print(f"wsss has a bug and could not go on: {message}\n{place}", file=sys.stderr)

@@ -12,7 +12,7 @@ from engine.bench import ROUNDS, about, benchmarks, measure
 from engine.cli.grammar import Parser, whole
 from engine.cli.jobs import add_json
 from engine.cli.screen import span
-from engine.cli.show import console, table
+from engine.cli.show import console, table, text
 from engine.errors import UserError
 
 __all__ = ["answer"]
@@ -68,7 +68,7 @@ def _print(results: dict[str, dict[str, Any]]) -> None:
     out.print(rows)
     for name, result in results.items():
         for key, value in result.get("window", {}).items():
-            out.print(f"{name}: {key.replace('_', ' ')} {value}", soft_wrap=True)
+            out.print(f"{name}: {key.replace('_', ' ')}: {text(value)}", soft_wrap=True)
 
 
 def _time(seconds: float) -> str:

@@ -149,7 +149,11 @@ def _train(told: _Told, project: Project, place: str) -> None:
 
 def _look(told: _Told, out: Path, project: str) -> str | None:
     """Open the window on the trained project, or draw it into files; return their folder."""
-    check_window()
+    try:
+        check_window()
+    except UserError as mistake:
+        told.say(f"\nNo window opens. {mistake}")  # all that was asked for stands without it
+        return None
     if has_display():
         told.say(f"\n$ wsss view {project}")
         open_window(project)

@@ -14,7 +14,7 @@ from typing import Any
 from engine import run as engine_run
 from engine.cli.screen import Screen
 from engine.errors import UserError
-from engine.messages import Event, Failed, Finished, Job, Rerun, Started, Stopped, Train, command
+from engine.messages import Failed, Finished, Job, Rerun, Started, Stopped, Train, command
 from engine.store import Run, open_project, runs_of
 
 __all__ = ["Bug", "Halted", "follow"]
@@ -46,27 +46,30 @@ def follow(job: Job, screen: Screen) -> dict[str, Any]:
         Halted: Ctrl-C stopped it.
         Bug: It failed otherwise.
     """
-    run = None
+    run, ending = None, None
     threads = job.threads or max(1, _cores() // job.devices)
     # A library that prints must not spoil the one line of --json.
     with _listening(screen) as asked, contextlib.redirect_stdout(sys.stderr):
-        events: Iterator[Event] = engine_run.run(dataclasses.replace(job, threads=threads), asked)
-        for event in events:
+        for event in engine_run.run(dataclasses.replace(job, threads=threads), asked):
             match event:
                 case Started():
                     run = event.run or run
-                case Finished():
-                    screen.clear()
-                    return event.result
-                case Failed(mistake=True):
-                    raise UserError(event.message, event.hint)
-                case Failed():
-                    raise Bug(event.message, event.trace)
-                case Stopped():
-                    raise Halted(_resume_line(job, run) if event.resumable else "")
+                case Finished() | Failed() | Stopped():
+                    ending = event
                 case _:
                     screen.show(event)
-    return {}  # a rank other than the first tells nothing
+    screen.clear()
+    match ending:
+        case Finished():
+            return ending.result
+        case Failed(mistake=True):
+            raise UserError(ending.message, ending.hint)
+        case Failed():
+            raise Bug(ending.message, ending.trace)
+        case Stopped():
+            raise Halted(_resume_line(job, run) if ending.resumable else "")
+        case _:
+            return {}  # a rank other than the first tells nothing
 
 
 def _resume_line(job: Job, run: str | None) -> str:

@@ -8,14 +8,14 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from engine import __version__
 from engine.cli.bugs import version_of
 from engine.cli.grammar import Parser
 from engine.cli.jobs import add_json
-from engine.cli.show import console
+from engine.cli.show import console, text
 from engine.display import has_display, screen
 from engine.errors import UserError
 
@@ -48,7 +48,7 @@ def answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
         return 0, info
     out = console()
     for key, value in info.items():
-        out.print(f"{key.replace('_', ' '):<12}{_text(value)}", soft_wrap=True)
+        out.print(f"{key.replace('_', ' '):<12}{text(value)}", soft_wrap=True)
     return 0, None
 
 
@@ -58,7 +58,7 @@ def info_of() -> dict[str, Any]:
         "version": __version__,
         "python": platform.python_version(),
         "system": platform.platform(),
-        "packages": {name: version_of(name) for name in _PACKAGES},
+        "packages": {name: version_of(name) or "not installed" for name in _PACKAGES},
         "crf": _crf(),
         **_torch(),
         "window": _window(),
@@ -105,11 +105,3 @@ def _window() -> dict[str, Any]:
         return {"problem": reason}
     found: dict[str, Any] = json.loads(lines[-1])
     return {**found, "display": os.environ.get("DISPLAY") or ("in memory" if not has_display() else "native")}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_text(v)}" for k, v in value.items())
-    if isinstance(value, list):
-        return "; ".join(_text(v) for v in value) or "none"
-    return "not installed" if value is None else str(value)

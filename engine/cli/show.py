@@ -12,12 +12,19 @@ from rich.text import Text
 from engine.cli.screen import span
 from engine.params import text_of
 
-__all__ = ["console", "show", "table"]
+__all__ = ["console", "percent", "show", "table", "text"]
+
+
+class _Out(Console):
+    """Rich ends the process with 1 when its reader left; `main` knows better."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def console() -> Console:
     """Return the console of stdout; nothing in names or paths is taken for markup."""
-    return Console(highlight=False, markup=False, emoji=False)
+    return _Out(highlight=False, markup=False, emoji=False)
 
 
 def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
@@ -88,9 +95,9 @@ def _run(out: Console, result: Mapping[str, Any]) -> None:
 def _methods(out: Console, result: Mapping[str, Any]) -> None:
     rows = table("name", "what it does", "needs", "shows")
     for card in result["methods"]:
-        text = card["sentence"] if card["available"] else f"Not available: {card['why_not']}"
+        what = card["sentence"] if card["available"] else f"Not available: {card['why_not']}"
         rows.add_row(
-            Text(card["name"]), Text(text), Text(", ".join(card["needs"])), Text(", ".join(card["shows"]))
+            Text(card["name"]), Text(what), Text(", ".join(card["needs"])), Text(", ".join(card["shows"]))
         )
     out.print(rows)
     out.print("\n`wsss train METHOD --help` lists the parameters of one.")
@@ -117,12 +124,13 @@ def percent(share: float | None) -> str:
 
 def _facts(out: Console, result: Mapping[str, Any]) -> None:
     for key, value in result.items():
-        out.print(f"{key.replace('_', ' ')}: {_text(value)}", soft_wrap=True)
+        out.print(f"{key.replace('_', ' ')}: {text(value)}", soft_wrap=True)
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """Return a plain value as people write it."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_text(v)}" for k, v in value.items()) or "none"
+        return ", ".join(f"{k} {text(v)}" for k, v in value.items()) or "none"
     if isinstance(value, list):
-        return "; ".join(_text(v) for v in value) or "none"
+        return "; ".join(text(v) for v in value) or "none"
     return f"{value:.4g}" if isinstance(value, float) else text_of(value)

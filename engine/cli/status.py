@@ -68,20 +68,21 @@ def _run(project: Project, run: Run) -> dict[str, Any]:
 
 
 def _labels(project: Project, labels: LabelSet) -> dict[str, Any]:
-    source = labels.facts.get("source")
-    return {
-        "labels": labels.name,
-        "images": len(labels.stems()),
-        "source": source,
-        "stale": _stale_source(project, source) if isinstance(source, str) else [],
-    }
+    facts = labels.facts
+    source = facts.get("source")
+    reasons = _stale_source(project, source, facts.get("weights")) if isinstance(source, str) else []
+    return {"labels": labels.name, "images": len(labels.stems()), "source": source, "stale": reasons}
 
 
-def _stale_source(project: Project, source: str) -> list[str]:
+def _stale_source(project: Project, source: str, weights: Any) -> list[str]:
     try:
-        return stale(project, source_of(project.root, source))
+        views = source_of(project.root, source)
     except UserError:
         return [f"The views {source} that they were made from are gone."]
+    reasons = stale(project, views)
+    if views.facts.get("weights") != weights:
+        reasons.append(f"The views {source} were drawn anew after these labels were made.")
+    return reasons
 
 
 def _corrected(root: Path) -> list[Path]:

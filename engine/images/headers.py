@@ -21,6 +21,7 @@ Buffer = bytes | mmap
 
 _MAX_BLOCKS = 100_000
 _MAX_EXTRAS = 4_096
+_MAX_PIECES = 2_000_000
 _MAX_GAP = 65_536
 _MAX_SCANS = 100
 # Pixels x scans: about five seconds of decoding. Encoders write ten scans, whatever the size.
@@ -73,7 +74,7 @@ def _walk_png(data: Buffer) -> Header:
 
 
 def _walk_jpeg(data: Buffer) -> Header:
-    at, gap, exif, pixels, progressive = 2, 0, b"", 0, False
+    at, gap, exif, pixels = 2, 0, b"", 0
     for _ in range(_MAX_EXTRAS):
         # Between segments a decoder skips any bytes, one at a time.
         found = data.find(b"\xff", at)
@@ -90,15 +91,14 @@ def _walk_jpeg(data: Buffer) -> Header:
         if marker in (0x00, 0x01, 0xD8) or 0xD0 <= marker <= 0xD7:
             continue
         if marker in (0xD9, 0xDA):
-            if progressive:
-                _check_scans(data, at, pixels)
+            _check_scans(data, at, pixels)
             return Header(orientation_of(exif))
         length = struct.unpack_from(">H", data, at)[0]
         if marker == 0xE1 and data[at + 2 : at + 8] == b"Exif\0\0":
-            exif += data[at + 8 : at + length]
+            exif += data[at + 8 : at + length]  # long blocks go on in further segments
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, at + 3)
-            pixels, progressive = height * width, marker in (0xC2, 0xC6, 0xCA, 0xCE)
+            pixels = height * width
         at += max(2, length)
     else:
         raise TooMuch("has too many JPEG segments")
@@ -122,15 +122,14 @@ def _walk_webp(data: Buffer) -> Header:
             return Header(orientation, max(1, frames))
         kind, length = struct.unpack_from("<4sI", data, at)
         if kind == b"EXIF":
-            block = data[at + 8 : at + 8 + length]
-            orientation = orientation_of(block.removeprefix(b"Exif\0\0"))
+            orientation = orientation_of(data[at + 8 : at + 8 + length])
         frames += kind == b"ANMF"
         at += 8 + length + length % 2
     raise TooMuch("has too many WebP chunks")
 
 
 def _walk_gif(data: Buffer) -> Header:
-    at, frames, extras = 13 + _palette(data[10]), 0, 0
+    at, frames, pieces = 13 + _palette(data[10]), 0, 0
     for _ in range(_MAX_BLOCKS):
         kind = data[at] if at < len(data) else 0x3B
         if kind == 0x3B:
@@ -147,10 +146,12 @@ def _walk_gif(data: Buffer) -> Header:
             continue
         while at < len(data) and data[at]:
             at += 1 + data[at]
+            pieces += 1
             # Comments before the first frame are gathered piece by piece, in quadratic time.
-            extras += frames == 0
-            if extras > _MAX_EXTRAS:
+            if pieces > _MAX_EXTRAS and not frames:
                 raise TooMuch("has too many GIF blocks")
+            if pieces > _MAX_PIECES:
+                return Header(1, frames)
         at += 1
     return Header(1, max(1, frames))
 

@@ -29,7 +29,7 @@ def orientation_of(exif: bytes) -> int:
         TooMuch: Its tags hold more than a decoder should gather.
     """
     try:
-        return walk_tiff(exif)[0]
+        return walk_tiff(exif.removeprefix(b"Exif\0\0"))[0]
     except (struct.error, IndexError):
         return 1
 

@@ -35,7 +35,7 @@ def method_class(name: str) -> type[Method[Any, Any]]:
         )
     try:
         found = importlib.import_module(f"engine.methods.{name}").METHOD
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(
             f"The method '{name}' cannot be used: {type(error).__name__}: {error}.",
             "The other methods are not touched by this.",
@@ -50,6 +50,7 @@ def card_of(name: str) -> Card:
     """Return the card of a method, read from its docstring and class."""
     try:
         cls = method_class(name)
+        tables_of(cls)
     except UserError as error:
         return Card(name, name, "", "", (), (), (), (), 0, available=False, why_not=error.found)
     parts = _sections(inspect.getdoc(importlib.import_module(cls.__module__)) or "")
@@ -67,12 +68,23 @@ def card_of(name: str) -> Card:
 
 
 def tables_of(cls: type[Method[Any, Any]]) -> dict[str, Any]:
-    """Return the parameter tables of a method as plain data: train, infer and their presets."""
-    return {
-        "train": [dataclasses.asdict(f) for f in describe(cls.Params)],
-        "infer": [dataclasses.asdict(f) for f in describe(cls.Views)],
-        "presets": {"train": presets(cls.Params), "infer": presets(cls.Views)},
-    }
+    """Return the parameter tables of a method as plain data: train, infer and their presets.
+
+    Raises:
+        UserError: A parameter has a type that no form can show, or no default.
+    """
+    try:
+        return {
+            "train": [dataclasses.asdict(f) for f in describe(cls.Params)],
+            "infer": [dataclasses.asdict(f) for f in describe(cls.Views)],
+            "presets": {"train": presets(cls.Params), "infer": presets(cls.Views)},
+        }
+    except (AttributeError, NameError, TypeError) as error:
+        raise UserError(
+            f"The parameters of {cls.__module__.rsplit('.', 1)[-1]} cannot be shown: {error}.",
+            "Frozen dataclasses whose fields have a type, a Spec and a default.",
+            "See CONTRIBUTING.",
+        ) from error
 
 
 def _names() -> list[str]:

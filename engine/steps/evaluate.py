@@ -11,8 +11,7 @@ from engine import labels, metrics
 from engine.errors import UserError
 from engine.messages import Evaluate, Event, Progress, Said
 from engine.pace import Pace
-from engine.results import CamStack
-from engine.store import Project, label_set, open_project, source_of
+from engine.store import Project, label_set, open_project, read_stack, source_of
 from engine.store.truth import has_truth, read_truth
 from engine.work import Work
 
@@ -29,12 +28,19 @@ def run(job: Evaluate, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     """
     if (job.labels is None) == (job.source is None):
         raise UserError(
-            "Give either --labels or --source.",
+            "Neither or both of --labels and --source were given.",
             "--labels NAME measures masks, --source RUN[/VIEWS] measures maps.",
+            "Give one of the two.",
         )
     if job.labels is not None and (job.sweep or job.threshold is not None):
         raise UserError(
             "Labels have no threshold.", "--sweep and --threshold go with --source.", "Remove them."
+        )
+    if job.sweep and job.threshold is not None:
+        raise UserError(
+            "Both --sweep and --threshold were given.",
+            "--sweep tries every threshold.",
+            "Remove one of the two.",
         )
     project = open_project(job.project)
     if project.truth_place is None:
@@ -45,7 +51,11 @@ def run(job: Evaluate, desk: Work) -> Generator[Event, None, dict[str, Any]]:
         )
     stems = [s for s in project.stems(job.split) if has_truth(project, s)]
     if not stems:
-        raise UserError("None of these images has a truth mask.", f"Looked in {project.truth_place.folder}.")
+        raise UserError(
+            "None of these images has a truth mask.",
+            f"<image>.png is looked for in {project.truth_place.folder}.",
+            "If the folder moved, run `wsss relink` with --truth.",
+        )
     if job.labels is not None:
         result = yield from _labels(project, job.labels, stems)
     else:
@@ -71,9 +81,11 @@ def _maps(project: Project, job: Evaluate, stems: list[str]) -> Generator[Event,
     source = source_of(project.root, job.source or "")
     chosen = yield from _those(stems, set(source.stems()), str(source))
     count = len(project.classes)
-    if not job.sweep and job.threshold is not None and not 0 <= job.threshold <= 1:
+    if job.threshold is not None and not 0 <= job.threshold <= 1:
         raise UserError(
-            f"--threshold {job.threshold:g} is out of its limits.", "Accepted: a number from 0 to 1."
+            f"--threshold {job.threshold:g} is out of its limits.",
+            "A number from 0 to 1 is accepted.",
+            "The default is 0.2.",
         )
     threshold = job.threshold if job.threshold is not None else 0.2
     rule = labels.LabelRule("constant", threshold)
@@ -83,7 +95,7 @@ def _maps(project: Project, job: Evaluate, stems: list[str]) -> Generator[Event,
     for n, stem in enumerate(chosen, start=1):
         truth = read_truth(project, stem)
         assert truth is not None
-        stack = CamStack.load(source.path(stem))
+        stack = read_stack(project, source, stem)
         maps, background = stack.full(), stack.full_background()
         if background is not None:
             hard = True
@@ -127,7 +139,9 @@ def _nothing(size: tuple[int, int]) -> tuple[Any, Any]:
 def _those(stems: list[str], there: set[str], what: str) -> Generator[Event, None, list[str]]:
     chosen = [s for s in stems if s in there]
     if not chosen:
-        raise UserError(f"{what} holds none of these images.", f"It holds {len(there)} image(s).")
+        raise UserError(
+            f"{what} holds none of these images.", f"It holds {len(there)} other(s).", "Choose another split."
+        )
     if len(chosen) < len(stems):
         yield Said(
             text=f"{len(stems) - len(chosen)} of {len(stems)} images are not in {what}.", level="warning"

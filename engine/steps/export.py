@@ -8,19 +8,31 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+from engine import __version__
 from engine.atomic import new_folder, write_json
 from engine.errors import UserError
 from engine.formats import Format, Labelled, format_named
 from engine.messages import Event, Export, Progress, Said
 from engine.pace import Pace
-from engine.results import CamStack
-from engine.store import LabelSet, Project, Views, is_name, label_set, open_project, source_of
+from engine.store import (
+    LabelSet,
+    Project,
+    Views,
+    digest_of,
+    is_name,
+    label_set,
+    open_project,
+    read_stack,
+    source_of,
+)
+from engine.store.facts import read_facts
 from engine.store.names import now
 from engine.work import Halted, Work
 
 __all__ = ["run"]
 
 PROVENANCE = "provenance.json"
+_US = "wsss-napari"
 
 
 def run(job: Export, desk: Work) -> Generator[Event, None, dict[str, Any]]:
@@ -50,7 +62,11 @@ def run(job: Export, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     there = set(source.stems())
     stems = [s for s in wanted if s in there]
     if not stems:
-        raise UserError(f"None of these images is in {where}.", f"It holds {len(there)} image(s).")
+        raise UserError(
+            f"None of these images is in {where}.",
+            f"It holds {len(there)} other(s).",
+            "Choose another split.",
+        )
     lost = list(chosen.loses)
     if len(stems) < len(wanted):
         lost.append(
@@ -92,11 +108,12 @@ def _written(
 
     with new_folder(out, replace=job.overwrite) as folder, ThreadPoolExecutor(max_workers=1) as pool:
         if isinstance(source, Views):
-            stacks = (CamStack.load(source.path(s)) for s in stems)
+            stacks = (read_stack(project, source, s) for s in stems)
             future = pool.submit(chosen.write, folder, counted(stacks), _tensor(chosen))
         else:
             items = (Labelled(s, project.path(s), source.read(s)) for s in stems)
-            splits = {n: [s for s in of if s in set(stems)] for n, of in project.splits.items()}
+            chosen_stems = set(stems)
+            splits = {n: [s for s in of if s in chosen_stems] for n, of in project.splits.items()}
             future = pool.submit(
                 chosen.write,
                 folder,
@@ -119,7 +136,8 @@ def _written(
         write_json(
             folder / PROVENANCE,
             {
-                "made_by": "wsss-napari",
+                "made_by": _US,
+                "version": __version__,
                 "when": now(),
                 "project": project.name,
                 "format": chosen.name,
@@ -127,6 +145,7 @@ def _written(
                 "source": facts.get("source", str(source) if isinstance(source, Views) else None),
                 "rule": facts.get("made_by"),
                 "weights": facts.get("weights"),
+                "drawn": facts.get("drawn", digest_of(facts) if isinstance(source, Views) else None),
                 "classes": list(project.classes),
                 "images": len(stems),
                 "lost": [*known, *lost],
@@ -136,6 +155,13 @@ def _written(
 
 
 def _check_out(out: Path, project: Project, *, overwrite: bool) -> None:
+    exports = project.root / "exports"
+    if out.is_relative_to(project.root) and (out == exports or not out.is_relative_to(exports)):
+        raise UserError(
+            f"{out} lies among the files of the project.",
+            f"A folder elsewhere, or in {exports}, is accepted.",
+            "Choose another --out.",
+        )
     if not out.exists():
         return
     if not overwrite:
@@ -144,7 +170,7 @@ def _check_out(out: Path, project: Project, *, overwrite: bool) -> None:
             "A folder that does not exist yet is accepted.",
             "Choose another, or add --overwrite.",
         )
-    ours = out.is_dir() and not out.is_symlink() and ((out / PROVENANCE).is_file() or not any(out.iterdir()))
+    ours = out.is_dir() and (_is_ours(out / PROVENANCE) or not any(out.iterdir()))
     inside = project.root.is_relative_to(out) or project.image_folder.is_relative_to(out)
     if not ours or inside:
         raise UserError(
@@ -154,13 +180,20 @@ def _check_out(out: Path, project: Project, *, overwrite: bool) -> None:
         )
 
 
+def _is_ours(provenance: Path) -> bool:
+    facts = read_facts(provenance)
+    return facts is not None and facts.get("made_by") == _US
+
+
 def _maps(project: Project, name: str) -> Views:
     """Return the views that labels were made from, or that RUN[/VIEWS] names."""
     if is_name(name) and (project.root / "labels" / name).is_dir():
         found = label_set(project.root, project.colours, name).facts.get("source")
         if not isinstance(found, str):
             raise UserError(
-                f"The labels '{name}' were not made from maps.", "A format of masks can hold them."
+                f"The labels '{name}' were not made from maps.",
+                "A format of masks can hold them.",
+                "Choose another --format, or give RUN[/VIEWS].",
             )
         return source_of(project.root, found)
     return source_of(project.root, name)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.atomic import write_json
+from engine.atomic import new_folder, write_json
 from engine.errors import UserError
 from engine.formats import Incoming, format_named
 from engine.messages import Event, Import, Progress, Said, Viewed
 from engine.pace import Pace
-from engine.store import Project, label_set, new_run, open_project
+from engine.store import LabelSet, Project, label_set, new_run, open_project
 from engine.store.runs import FINISHED
 from engine.work import Work
 
@@ -35,6 +35,7 @@ def run(job: Import, desk: Work) -> Generator[Event, None, dict[str, Any]]:
         raise UserError(
             f"{folder} is no folder.",
             "A folder written by `wsss export` or by the format's own tools is accepted.",
+            "Check the path.",
         )
     sizes = {s: (project.images[s].height, project.images[s].width) for s in project.usable}
     if chosen.kind == "cams":
@@ -45,7 +46,9 @@ def run(job: Import, desk: Work) -> Generator[Event, None, dict[str, Any]]:
         yield Said(text=note, level="warning")
     if not incoming.stems:
         raise UserError(
-            f"{folder} holds nothing for the images of this project.", "File names must be image names."
+            f"{folder} holds nothing for the images of this project.",
+            "File names must be image names.",
+            "Check the path.",
         )
     take = _maps if chosen.kind == "cams" else _masks
     yield from take(project, job, incoming)
@@ -59,18 +62,13 @@ def _masks(project: Project, job: Import, incoming: Incoming) -> Generator[Event
             f"There are labels '{job.name}' already.", "A new name is accepted.", "Choose another --name."
         )
     pace = Pace(len(incoming.stems))
-    part = label_set(project.root, project.colours, f"{job.name[:50]}.part", new=True)
-    _clear(part.folder)
-    try:
+    # Whole or not at all: half an import would look like labels with images missing.
+    with new_folder(target.folder) as folder:
+        part = LabelSet(folder, project.colours)
         for n, (stem, mask) in enumerate(incoming.items, start=1):
             part.write(stem, mask)
             yield Progress(done=n, total=len(incoming.stems), seconds_left=pace.left(n), phase="images")
         part.write_facts({"imported": {"format": job.format, "from": Path(job.path).name}})
-        # Whole or not at all: half an import would look like labels with images missing.
-        part.folder.rename(target.folder)
-    except BaseException:
-        _clear(part.folder)
-        raise
     for stem in target.stems():
         yield Viewed(image=stem, kind="labels", path=target.path(stem).relative_to(project.root).as_posix())
 
@@ -106,13 +104,6 @@ def _maps(project: Project, job: Import, incoming: Incoming) -> Generator[Event,
         run.delete()
         raise
     run.end(FINISHED)
-
-
-def _clear(folder: Path) -> None:
-    if folder.is_dir():
-        for file in folder.iterdir():
-            file.unlink()
-        folder.rmdir()
 
 
 def _storage(data: bytes) -> NDArray[Any]:

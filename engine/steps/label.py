@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,17 @@ from engine.messages import Event, Label, Progress, Said, Viewed
 from engine.pace import Pace
 from engine.params import as_settings, parse, presets
 from engine.results import CamStack
-from engine.store import LabelSet, Project, Views, digest_of, label_set, open_project, source_of
+from engine.store import (
+    LabelSet,
+    Project,
+    Views,
+    digest_of,
+    file_digest,
+    label_set,
+    open_project,
+    read_stack,
+    source_of,
+)
 from engine.work import Work
 from engine.workers import run_pool
 
@@ -49,24 +58,52 @@ def run(job: Label, desk: Work) -> Generator[Event, None, dict[str, Any]]:
             level="warning",
         )
     target = label_set(project.root, project.colours, job.name, new=True)
+    yield from _cleared(target, source, made_by)
+    pace = Pace(len(stems))
+    passed_over = []
+    made = _made(project, source, target, stems, rule, made_by, params, job)
+    for done, (stem, why_not) in enumerate(made, start=1):
+        if why_not:
+            passed_over.append(stem)
+            yield Said(text=f"{stem} was passed over: {why_not}", level="warning")
+        else:
+            path = target.path(stem).relative_to(project.root).as_posix()
+            yield Viewed(image=stem, kind="labels", path=path)
+        yield Progress(done=done, total=len(stems), seconds_left=pace.left(done), phase="images")
+    return {
+        "labels": job.name,
+        "source": str(source),
+        "images": len(stems) - len(passed_over),
+        "rule": rule.as_json(),
+        "passed_over": passed_over,
+    }
+
+
+def _cleared(target: LabelSet, source: Views, made_by: dict[str, Any]) -> Generator[Event, None, None]:
+    """Make a set ready for masks of one rule and one drawing; a mixture would be worthless."""
     facts = target.facts
-    if facts.get("imported"):
+    if facts.get("imported") or (not facts and target.stems()):
         raise UserError(
-            f"The labels '{job.name}' were imported.",
+            f"The labels '{target.name}' were {'imported' if facts else 'not made by this command'}.",
             "Labels made by this command can be made again.",
             "Choose another --name.",
         )
-    if facts and (facts.get("source"), facts.get("made_by")) != (str(source), made_by):
+    drawn = source.facts
+    wanted = {
+        "source": str(source),
+        "made_by": made_by,
+        "weights": drawn.get("weights"),
+        "drawn": digest_of(drawn),
+    }
+    if facts == wanted:
+        return
+    if facts:
         yield Said(
-            text=f"The labels '{job.name}' had another source or rule; they are replaced.", level="warning"
+            text=f"The labels '{target.name}' had another source or rule; they are replaced.", level="warning"
         )
-    target.write_facts({"source": str(source), "made_by": made_by, "weights": source.facts.get("weights")})
-    pace = Pace(len(stems))
-    made = _made(project, source, target, stems, rule, made_by, params, job)
-    for done, stem in enumerate(made, start=1):
-        yield Viewed(image=stem, kind="labels", path=target.path(stem).relative_to(project.root).as_posix())
-        yield Progress(done=done, total=len(stems), seconds_left=pace.left(done), phase="images")
-    return {"labels": job.name, "source": str(source), "images": len(stems), "rule": rule.as_json()}
+        # Before the facts: killed in between, old masks are missing; never do they pass for new ones.
+        target.clear()
+    target.write_facts(wanted)
 
 
 def crf_params(name: str) -> crf.CRFParams | None:
@@ -116,13 +153,23 @@ def mask_of(
 
 def label_one(
     project_path: str, source: str, name: str, stem: str, rule: dict[str, Any], preset: str, digest: str
-) -> None:
-    """Make and write the label of one image, in a worker process; only names cross over."""
+) -> str:
+    """Make and write the label of one image, in a worker process; only names cross over.
+
+    Returns:
+        Why the image was passed over, or an empty string.
+    """
     project = open_project(project_path)
-    stack = CamStack.load(source_of(project.root, source).path(stem))
-    image = project.read(stem).pixels
+    stack = read_stack(project, source_of(project.root, source), stem)
+    try:
+        image = project.read(stem).pixels
+    except UserError as error:
+        return error.found
+    if image.shape[:2] != stack.size:
+        return "its size changed since the project was made; run `wsss relink` on its folder"
     mask = mask_of(stack, labels.LabelRule.from_json(rule), image, crf_params(preset))
     label_set(project.root, project.colours, name, new=True).write(stem, mask, digest)
+    return ""
 
 
 def _made(
@@ -134,30 +181,29 @@ def _made(
     made_by: dict[str, Any],
     params: crf.CRFParams | None,
     job: Label,
-) -> Iterator[str]:
-    """Yield each image once its label is on disk."""
+) -> Iterator[tuple[str, str]]:
+    """Yield (image, "") once its label is on disk, or (image, why it was passed over)."""
     todo: list[tuple[str, str]] = []
     for stem in stems:
-        digest = digest_of([made_by, _digest(source.path(stem))])
+        stack = read_stack(project, source, stem)
+        # Maps of others carry no digest of what made them.
+        of_maps = stack.facts.get("digest") or file_digest(source.path(stem))
+        digest = digest_of([made_by, of_maps, project.image(stem).sha256])
         if target.digest(stem) == digest:
-            yield stem
+            yield stem, ""
+        elif params is None:
+            target.write(stem, mask_of(stack, rule), digest)
+            yield stem, ""
         else:
             todo.append((stem, digest))
     if params is None:
-        for stem, digest in todo:
-            target.write(stem, mask_of(CamStack.load(source.path(stem)), rule), digest)
-            yield stem
         return
     workers = job.threads or os.cpu_count() or 1
     arguments = [
         [str(project.root), str(source), target.name, stem, rule.as_json(), job.crf, digest]
         for stem, digest in todo
     ]
-    for index, _ in run_pool(
+    for index, why_not in run_pool(
         "engine.steps.label:label_one", arguments, workers=min(workers, max(1, len(todo)))
     ):
-        yield todo[index][0]
-
-
-def _digest(path: Path) -> str:
-    return str(CamStack.load(path).facts.get("digest", ""))
+        yield todo[index][0], why_not

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,9 +15,10 @@ from engine import tag_files
 from engine.class_names import COCO, VOC
 from engine.errors import UserError
 from engine.messages import Event, New, Progress, Said
+from engine.names import stem_fault
 from engine.pace import Pace
-from engine.store import Image, Project, TruthPlace, check_name, create
-from engine.tags import UNKNOWN, Tags
+from engine.store import Image, Project, TruthPlace, check_name, check_place, create
+from engine.tags import Tags
 from engine.work import Work
 
 __all__ = ["run"]
@@ -28,18 +30,20 @@ def run(job: New, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     Raises:
         UserError: A folder or file is missing or holds mistakes (named with their lines).
     """
+    check_place(Path(job.project))
     folder = Path(job.images).expanduser()
     found = pixels.find(folder)
     stems = tuple(found.stems)
-    splits = _splits(job.split, stems)
-    tags = yield from _tags(job, stems)
+    notes: list[str] = []
+    splits = _splits(job.split, stems, notes)
+    tags = _tags(job, stems, notes)
+    for note in notes:
+        yield Said(text=note, level="warning")
     truth = _truth(job, tags.classes)
     # Mistakes in small files are told before minutes are spent on looking at images.
     images = yield from _survey(found.stems, folder, splits)
-    images += [
-        Image(stem=_free(p.stem, stems), file=p.relative_to(folder).as_posix(), height=0, width=0, aside=why)
-        for p, why in found.refused
-    ]
+    taken = set(stems)
+    images += [_refused(path, why, taken) for path, why in found.refused]
     aside = [i for i in images if i.aside]
     if len(aside) == len(images):
         raise UserError(
@@ -71,14 +75,14 @@ def summary(project: Project) -> dict[str, Any]:
     }
 
 
-def _tags(job: New, stems: Sequence[str]) -> Generator[Event, None, Tags]:
+def _tags(job: New, stems: Sequence[str], notes: list[str]) -> Tags:
     if job.classes and job.class_names:
         raise UserError(
             "Classes were given twice.", "Give a class file or type the names.", "Remove one of the two."
         )
     classes: tuple[str, ...] | None = job.class_names or None
     if job.classes:
-        classes = tag_files.read_classes(Path(job.classes).expanduser())
+        classes = tag_files.read_classes(Path(job.classes).expanduser(), notes)
     if job.tags is None:
         if classes is None:
             raise UserError(
@@ -88,23 +92,11 @@ def _tags(job: New, stems: Sequence[str]) -> Generator[Event, None, Tags]:
             )
         return Tags.blank(classes, stems)
     read = tag_files.read_tags(Path(job.tags).expanduser(), stems=stems, classes=classes)
-    for warning in read.warnings:
-        yield Said(text=warning, level="warning")
-    full = Tags.blank(read.tags.classes, stems)
-    states = full.states.copy()
-    row_of = {stem: n for n, stem in enumerate(read.tags.stems)}
-    for n, stem in enumerate(stems):
-        if stem in row_of:
-            states[n] = read.tags.states[row_of[stem]]
-    untagged = sum(1 for s in stems if s not in row_of)
-    if untagged:
-        yield Said(
-            text=f"{untagged} image(s) are not in the tag file; their tags are unknown ({UNKNOWN} = no gradient)."
-        )
-    return Tags(full.classes, full.stems, states)
+    notes += read.warnings
+    return read.tags
 
 
-def _splits(pairs: Sequence[str], stems: Sequence[str]) -> dict[str, set[str]]:
+def _splits(pairs: Sequence[str], stems: Sequence[str], notes: list[str]) -> dict[str, set[str]]:
     splits: dict[str, set[str]] = {}
     for pair in pairs:
         name, equals, file = pair.partition("=")
@@ -115,7 +107,7 @@ def _splits(pairs: Sequence[str], stems: Sequence[str]) -> dict[str, set[str]]:
             raise UserError(
                 f"The split '{name}' is given twice or is 'all'.", "Each split has a name of its own."
             )
-        splits[name] = set(tag_files.read_split(Path(file).expanduser(), stems))
+        splits[name] = set(tag_files.read_split(Path(file).expanduser(), stems, notes))
     return splits
 
 
@@ -171,9 +163,15 @@ def _look(stem: str, path: Path, folder: Path) -> Image:
     return Image(stem, file, height, width, picture.orientation, picture.mode, digest)
 
 
-def _free(stem: str, taken: Sequence[str]) -> str:
-    """Return a name for a refused file that no image in use has."""
-    name = stem
-    while name in taken:
-        name += "~"
-    return name
+def _refused(path: Path, why: str, taken: set[str]) -> Image:
+    """Return the entry of a file that cannot be used, under a name that no other image has.
+
+    Its own name may be the very reason: control characters, bytes that are no UTF-8, a twin.
+    """
+    file = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in path.name)
+    stem = re.sub(r"[^\w .()+~-]", "_", Path(file).stem)[:150].strip()
+    stem = stem if not stem_fault(stem) else "file"
+    while stem in taken:
+        stem += "~"
+    taken.add(stem)
+    return Image(stem=stem, file=file, height=0, width=0, aside=why)

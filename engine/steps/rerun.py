@@ -8,9 +8,9 @@ from collections.abc import Generator
 from typing import Any
 
 from engine.errors import UserError
-from engine.messages import Event, Rerun, Train, decode
+from engine.messages import Event, Rerun, Said, Train, decode
 from engine.steps import train
-from engine.store import free_name, open_project, run_of
+from engine.store import Run, free_name, open_project, run_of, stale
 from engine.work import Work
 
 __all__ = ["run"]
@@ -24,12 +24,10 @@ def run(job: Rerun, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     """
     project = open_project(job.project)
     old = run_of(project.root, job.run)
-    recorded = decode(json.dumps(old.facts.get("job") or {}).encode())
-    if not isinstance(recorded, Train):
-        raise UserError(
-            f"The run {old.id} recorded no training that can be repeated.", "Runs made by `wsss train` can."
-        )
-    name = free_name(f"{old.id}-again", lambda n: (project.root / "runs" / n).exists())
+    recorded = _training(old)
+    for reason in stale(project, old):
+        yield Said(text=f"The result may differ. {reason}", level="warning")
+    name = free_name(f"{old.id[:50]}-again", lambda n: (project.root / "runs" / n).exists())
     again = dataclasses.replace(
         recorded,
         id=job.id,
@@ -41,3 +39,18 @@ def run(job: Rerun, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     )
     result = yield from train.run(again, desk)
     return {**result, "repeats": old.id}
+
+
+def _training(old: Run) -> Train:
+    refused = UserError(
+        f"The run {old.id} recorded no training that can be repeated.",
+        "Runs made by `wsss train` can.",
+        "Train a new run.",
+    )
+    try:
+        recorded = decode(json.dumps(old.facts.get("job")).encode())
+    except UserError:
+        raise refused from None
+    if not isinstance(recorded, Train):
+        raise refused
+    return recorded

@@ -82,21 +82,15 @@ def _stale_labels(project: Project, box: LabelSet, versions: Mapping[str, int] |
 
 def _stale_views(project: Project, box: Views, versions: Mapping[str, int] | None) -> list[str]:
     reasons = _stale_run(project, box.run, versions)
-    drawn, version = box.facts.get("weights"), box.facts.get("version")
+    drawn = box.facts.get("weights")
     if drawn is not None and drawn != file_digest(box.run.weights):
         reasons.append("The run was trained again after these views were drawn.")
-    now = (versions or {}).get(box.run.method, version)
-    if version is not None and now != version and version != box.run.facts.get("version"):
-        reasons.append(_other_version(box.run.method, version, now))
-    return reasons
+    # Views may have been drawn by another version than the run was trained with.
+    return list(dict.fromkeys([*reasons, *_stale_version(box.run.method, box.facts, versions)]))
 
 
 def _stale_run(project: Project, box: Run, versions: Mapping[str, int] | None) -> list[str]:
-    reasons = []
-    version = box.facts.get("version")
-    now = (versions or {}).get(box.method, version)
-    if version is not None and now != version:
-        reasons.append(_other_version(box.method, version, now))
+    reasons = _stale_version(box.method, box.facts, versions)
     digests = box.facts.get("digests")
     if not isinstance(digests, dict):
         return reasons
@@ -114,5 +108,9 @@ def _stale_run(project: Project, box: Run, versions: Mapping[str, int] | None) -
     return reasons
 
 
-def _other_version(method: str, before: object, now: object) -> str:
-    return f"The method {method} changed: it was version {before} then and is version {now} now."
+def _stale_version(method: str, facts: Mapping[str, Any], versions: Mapping[str, int] | None) -> list[str]:
+    before = facts.get("version")
+    now = (versions or {}).get(method, before)
+    if before is None or now == before:
+        return []
+    return [f"The method {method} changed: it was version {before} then and is version {now} now."]

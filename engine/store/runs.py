@@ -294,9 +294,7 @@ def _alive(process: Any) -> bool:
     try:
         found = psutil.Process(int(process["pid"]))
         # The same number may belong to another process by now; its start time tells.
-        return (
-            abs(found.create_time() - float(process["started"])) < 1
-            and found.status() != psutil.STATUS_ZOMBIE
-        )
+        same = bool(abs(found.create_time() - float(process["started"])) < 1)
+        return same and bool(found.status() != psutil.STATUS_ZOMBIE)
     except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
         return False

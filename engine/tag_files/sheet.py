@@ -116,9 +116,8 @@ def settle(
     names = _Classes(sheet, classes, mistakes, notes)
     kept, rows = _match_images(sheet, stems, mistakes, notes)
     mistakes.check()
-    order = names.order
-    check_class_names(order, str(path))
-    tags = Tags(order, kept, _states(kept, rows, names, mistakes, notes))
+    check_class_names(names.order, str(path))
+    tags = Tags(names.order, kept, _states(kept, rows, names, mistakes, notes))
     mistakes.check()
     if stems is not None and len(rows) < len(kept):
         notes.append(

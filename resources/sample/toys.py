@@ -204,7 +204,7 @@ def _frog() -> Iterator[Piece]:
 
 
 def _rabbit() -> Iterator[Piece]:
-    fur, pink = (253, 150, 194), (220, 64, 130)
+    fur, pink = (255, 132, 188), (206, 40, 112)
     for side in (-1, 1):
         yield _ellipse(side * 0.40, -1.18, 0.27, 0.80, side * 0.10), fur, True
         yield _ellipse(side * 0.41, -1.14, 0.14, 0.58, side * 0.10), pink, False

@@ -83,6 +83,7 @@ class NewProject(QWidget):
         self.truth_classes.setToolTip("Whose order the indexes of the truth masks follow: voc, coco or a file of names")
         self.counted = QLabel(self)
         self.counted.setProperty("wsss", "note")
+        self.counted.setWordWrap(True)
         self.fault = QLabel(self)
         self.fault.setProperty("wsss", "warning")
         self.fault.setWordWrap(True)
@@ -177,7 +178,9 @@ class NewProject(QWidget):
         if folder and not self._named:
             place = Path(folder).expanduser()
             self.root.set(str(_free(place.parent / f"{place.name or 'images'}_project")), quiet=True)
-        self.counted.setText(count_images(Path(folder).expanduser()) if folder else "")
+        counted = count_images(Path(folder).expanduser()) if folder else ""
+        lacks = "" if not folder or self._ready() else " · now a tag file, or the classes"
+        self.counted.setText(f"{counted}{lacks}")
         self.create.setEnabled(self._ready())
 
     def _submit(self) -> None:
