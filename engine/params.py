@@ -192,9 +192,9 @@ def _row(f: dataclasses.Field[Any], hint: Any) -> Field:
     choices: tuple[str, ...] = ()
     whole = False
     origin = typing.get_origin(hint)
-    if origin is Literal:
+    if origin is Literal and all(isinstance(c, str) for c in typing.get_args(hint)):
         kind, choices = "choice", tuple(typing.get_args(hint))
-    elif origin is tuple:
+    elif origin is tuple and typing.get_args(hint)[0] in (int, float):
         kind, whole = "numbers", typing.get_args(hint)[0] is int
     elif hint in (bool, int, float):
         kind = hint.__name__

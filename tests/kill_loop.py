@@ -180,7 +180,8 @@ class Loop:
 
     def look(self, job: Job, told: list[Event], family: list[psutil.Process]) -> None:
         """Check every promise on what a kill leaves behind."""
-        until = time.monotonic() + 2
+        # A CRF worker looks up when it has started and after each image, and the machine may be busy.
+        until = time.monotonic() + 10
         while (left := [p for p in family if lives(p)]) and time.monotonic() < until:
             time.sleep(0.05)
         assert not left, f"left behind: {left}"

@@ -186,6 +186,21 @@ def test_help_of_a_method_lists_its_parameters(capsys: pytest.CaptureFixture[str
     assert "Did you mean 'cam'?" in capsys.readouterr().err
 
 
+def test_help_of_a_run_lists_the_parameters_of_its_views(
+    small_project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stacks(small_project)
+    assert main(["infer", "cam", "-p", str(small_project.root), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "alignment" in text and "preset=NAME" in text and "holdout" not in text
+    monkeypatch.chdir(tmp_path)
+    assert main(["infer", "cam", "--help"]) == 0
+    assert "lists the parameters of the run's method" in capsys.readouterr().out
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     import engine
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from psygnal import Signal
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QLabel, QLineEdit, QWidget
 
@@ -140,7 +140,9 @@ def test_runs_are_listed_newest_first_and_stale_ones_marked(dock, small_project)
 def test_recent_projects_are_kept_and_those_that_are_gone_are_not_shown(small_project, monkeypatch, tmp_path):
     from qtpy.QtCore import QSettings
 
-    monkeypatch.setattr(context_bar, "_kept", lambda: QSettings(str(tmp_path / "kept.ini"), QSettings.Format.IniFormat))
+    monkeypatch.setattr(
+        context_bar, "_kept", lambda: QSettings(str(tmp_path / "kept.ini"), QSettings.Format.IniFormat)
+    )
     context_bar.remember_project(small_project)
     assert context_bar.recent_projects() == [], "a project in the temporary folder is not worth remembering"
     monkeypatch.setattr(context_bar, "gettempdir", lambda: str(tmp_path / "elsewhere"))
@@ -169,13 +171,18 @@ def test_a_dropped_project_opens_and_dropped_images_start_a_new_one(dock, small_
     dock.take_paths([tmp_path / "images", tmp_path / "tags.csv"])
     page = dock.current
     assert not page.new.isHidden()
-    assert (page.new.images.text(), page.new.tags.text()) == (str(tmp_path / "images"), str(tmp_path / "tags.csv"))
+    assert (page.new.images.text(), page.new.tags.text()) == (
+        str(tmp_path / "images"),
+        str(tmp_path / "tags.csv"),
+    )
 
 
 def test_news_put_a_dot_on_a_page_until_it_is_opened(make_napari_viewer_proxy, monkeypatch):
     viewer = make_napari_viewer_proxy()
     entries = (TAGS[0], TAGS[0].__class__("tags2", "Again", "The same page", "TagsPage"))
-    monkeypatch.setattr("wsss_napari.pages.import_module", lambda name: __import__("wsss_napari.pages.tags", fromlist=["x"]))
+    monkeypatch.setattr(
+        "wsss_napari.pages.import_module", lambda name: __import__("wsss_napari.pages.tags", fromlist=["x"])
+    )
     dock = Dock(viewer, entries)
     second = dock.page("tags2")
     assert dock.tabs.tabIcon(1).isNull()
@@ -183,6 +190,32 @@ def test_news_put_a_dot_on_a_page_until_it_is_opened(make_napari_viewer_proxy, m
     assert not dock.tabs.tabIcon(1).isNull()
     dock.turn_to("tags2")
     assert dock.tabs.tabIcon(1).isNull()
+
+
+def test_a_dock_that_is_closed_is_forgotten_and_can_be_opened_again(dock, qtbot):
+    viewer, session = dock.desk.viewer, dock.session
+    entered: list[str] = []
+    page = dock.current
+    page.enter, page.leave = lambda: entered.append("enter"), lambda: entered.append("leave")
+    dock.window().show()
+    qtbot.waitExposed(dock.window())
+    dock.hide()
+    dock.show()
+    assert entered == ["leave", "enter"], "a dock behind another one does nothing"
+    viewer.window.remove_dock_widget(dock)
+    dock.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    QApplication.processEvents()
+    session.next_image()
+    session.set_tag(session.image, 0, PRESENT)
+    session.set_tag(session.image, 0, UNKNOWN)
+    session.runs_changed.emit()
+    viewer.theme = "light"
+    again = Dock(viewer, TAGS)
+    viewer.window.add_dock_widget(again, name="WSSS")
+    assert again.context.search.text() == session.image
+    qtbot.keyClick(again, Qt.Key.Key_1)
+    assert session.tag(session.image, 0) == PRESENT
 
 
 def test_two_viewers_have_two_desks(make_napari_viewer_proxy, small_project):
@@ -217,6 +250,7 @@ def test_both_themes_and_nothing_clipped_at_1280_by_800(dock, theme, qtbot):
     qtbot.waitExposed(window)
     QApplication.processEvents()
     assert 340 <= dock.width() <= 420
+    assert dock.stack.height() > 400, "the page has the height, not a stretch under it"
     # Its style sheet speaks of this theme's colours.
     from wsss_napari.style import theme_of
 
@@ -245,7 +279,9 @@ def without_tip(dock: QWidget) -> list[str]:
     for widget in dock.findChildren((QAbstractButton, QComboBox, QLineEdit)):
         if not widget.isVisible() or widget.toolTip() or widget.objectName().startswith("qt_"):
             continue
-        if widget.parent().objectName().startswith("qt_") or isinstance(widget.parent(), (QComboBox, QLineEdit)):
+        if widget.parent().objectName().startswith("qt_") or isinstance(
+            widget.parent(), (QComboBox, QLineEdit)
+        ):
             continue
         if type(widget.parent()).__name__ in ("QTabBar",):
             continue
@@ -294,7 +330,11 @@ def bar(make_napari_viewer_proxy, qtbot):
 def test_a_job_is_one_line_with_progress_and_time_left(bar):
     made, engine = bar
     assert made.isHidden()
-    line = JobLine(Train(method="cam"), state="running", progress=Progress(done=3, total=10, seconds_left=72.4, phase="epoch"))
+    line = JobLine(
+        Train(method="cam"),
+        state="running",
+        progress=Progress(done=3, total=10, seconds_left=72.4, phase="epoch"),
+    )
     engine.jobs.append(line)
     made.refresh()
     (row,) = made._lines.values()
@@ -373,7 +413,8 @@ def test_only_the_last_few_ended_jobs_stay(bar):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(None, ""), (0.4, "0:00 left"), (59.6, "1:00 left"), (72, "1:12 left"), (3725, "1:02:05 left")]
+    ("seconds", "text"),
+    [(None, ""), (0.4, "0:00 left"), (59.6, "1:00 left"), (72, "1:12 left"), (3725, "1:02:05 left")],
 )
 def test_time_left(seconds, text):
     assert time_left(seconds) == text

@@ -428,6 +428,33 @@ def test_a_damaged_file_is_told_and_can_be_drawn_again(ready):
     assert ready.panel.draw_one.isVisible()
 
 
+def test_maps_of_another_image_or_project_are_refused_in_words(ready):
+    stack = stack_of(ready.session.project, "im_001")
+    for change in (
+        {"size": (10, 10)},
+        {"cell": 0.0},
+        {"cell": float("nan")},
+        {"classes": tuple(c + 7 for c in stack.classes)},
+        {"maps": np.full_like(stack.maps, np.nan)},
+    ):
+        dataclasses.replace(stack, **change).save(ready.source.path("im_001"))
+        ready.load()
+        assert ready.view is None and "Draw them again" in ready.panel.why_missing.text(), change
+        assert [layer.name for layer in ready.viewer.layers] == ["im_001"]
+
+
+def test_another_run_without_these_views_shows_its_own(ready):
+    views = ready.session.chosen_run.views("fine")
+    write_json(views.folder / "views.json", {"settings": {}})
+    stack_of(ready.session.project, "im_001", seed=3).save(views.path("im_001"))
+    ready.session.views = "fine"
+    assert ready.panel.views.isVisible() and ready.panel.views.currentText() == "fine"
+    assert "--source cam/fine" in ready.command()
+    other = drawn_run(ready.session.project)
+    ready.session.run = other.id
+    assert ready.session.views == "default" and ready.view is not None
+
+
 def test_an_image_without_a_tag_is_all_background(ready):
     stack = stack_of(ready.session.project, "im_001", classes=())
     stack.save(ready.source.path("im_001"))

@@ -17,7 +17,9 @@ class Book:
         self.history = History(limit=50)
 
     def add(self, value: int) -> None:
-        self.history.do(f"add {value}", lambda: self.values.append(value), lambda: self.values.remove(value) or None)
+        self.history.do(
+            f"add {value}", lambda: self.values.append(value), lambda: self.values.remove(value) or None
+        )
 
 
 def test_undo_and_redo_walk_back_and_forth():
@@ -81,7 +83,11 @@ def test_old_deeds_are_forgotten_and_changes_are_told():
     assert told[-1] == ()
 
 
-@given(st.lists(st.one_of(st.integers(0, 9).map(lambda v: ("do", v)), st.just(("undo", 0)), st.just(("redo", 0)))))
+@given(
+    st.lists(
+        st.one_of(st.integers(0, 9).map(lambda v: ("do", v)), st.just(("undo", 0)), st.just(("redo", 0)))
+    )
+)
 def test_any_walk_ends_where_the_list_of_deeds_says(steps):
     state = [0]
     done: list[tuple[int, int]] = []

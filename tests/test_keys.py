@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from wsss_napari._compat import canvas_of
 from wsss_napari.help import KeyHelp
@@ -98,7 +98,7 @@ def test_typing_in_a_field_never_triggers_a_key(place, qtbot):
 
 
 def test_keys_work_from_the_dock_and_from_the_canvas(place, qtbot):
-    viewer, keys, parts, pressed = place
+    viewer, _, parts, pressed = place
     parts["button"].setFocus()
     qtbot.keyClick(parts["button"], Qt.Key.Key_2)
     qtbot.keyClick(parts["button"], Qt.Key.Key_2, SHIFT)
@@ -109,16 +109,22 @@ def test_keys_work_from_the_dock_and_from_the_canvas(place, qtbot):
     assert pressed == ["toggle:2", "absent:Shift+2", "next_image:J", "undo:Ctrl+Z"]
 
 
-def test_keys_of_a_page_work_while_it_is_shown_and_bound(place, qtbot):
+def test_keys_of_a_page_work_while_it_is_shown_and_its_dock_lives(place, qtbot):
     viewer, keys, _, pressed = place
     canvas = canvas_of(viewer)
     canvas.setFocus()
     keys.page = "explore"
     qtbot.keyClick(canvas, Qt.Key.Key_2)
-    keys.page = "tags"
-    keys.unbind("tags")
-    qtbot.keyClick(canvas, Qt.Key.Key_2)
     assert pressed == []
+    dock = QWidget()
+    with keys.owned_by(dock):
+        keys.bind("explore", {"why": lambda chord: pressed.append("why")})
+    qtbot.keyClick(canvas, Qt.Key.Key_W)
+    assert pressed == ["why"]
+    dock.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qtbot.keyClick(canvas, Qt.Key.Key_W)
+    assert pressed == ["why"]
     with pytest.raises(KeyError):
         keys.bind("tags", {"fly": lambda _: None})
 
@@ -133,6 +139,21 @@ def test_a_persons_own_labels_layer_keeps_the_keys_of_its_tools(place, qtbot):
     assert pressed == []
     qtbot.keyClick(canvas, Qt.Key.Key_J)
     assert pressed == ["next_image:J"]
+
+
+def test_a_page_open_in_two_docks_gets_its_own_keys(place, qtbot):
+    viewer, keys, _, pressed = place
+    keys.page = "explore"
+    docks = [QPushButton("one"), QPushButton("two")]
+    for n, dock in enumerate(docks):
+        viewer.window.add_dock_widget(dock, name=f"dock {n}")
+        keys.watch(dock)
+        with keys.owned_by(dock):
+            keys.bind("explore", {"why": lambda chord, n=n: pressed.append(n)})
+    for dock in docks:
+        qtbot.keyClick(dock, Qt.Key.Key_W)
+    qtbot.keyClick(canvas_of(viewer), Qt.Key.Key_W)
+    assert pressed == [0, 1, 1]
 
 
 def test_holding_acts_once_and_letting_go_ends_it(place, qtbot):

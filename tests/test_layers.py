@@ -42,7 +42,9 @@ def test_the_same_key_is_the_same_layer_updated_in_place(viewer, layers):
     other = layers.show_map("map:cat", np.zeros((4, 6)), "cat", scale=(10, 10), translate=(4.5, 4.5))
     assert layers.show_map("map:cat", np.ones((4, 6)), "cat", scale=(10, 10)) is other
     assert tuple(other.scale) == (10, 10) and tuple(other.translate) == (0, 0)
-    assert layers.show_labels("label", mask(), "m", COLOURS) is layers.show_labels("label", mask(), "m", COLOURS)
+    assert layers.show_labels("label", mask(), "m", COLOURS) is layers.show_labels(
+        "label", mask(), "m", COLOURS
+    )
     assert len(viewer.layers) == 3
 
 
@@ -192,7 +194,9 @@ def test_every_class_has_its_colour_and_a_foreign_value_is_noticed():
     assert class_shades(COLOURS) == COLOURS
 
 
-@pytest.mark.parametrize(("colour", "ink"), [("#000000", "#FFFFFF"), ("#FFFFFF", "#000000"), ("#F0E442", "#000000")])
+@pytest.mark.parametrize(
+    ("colour", "ink"), [("#000000", "#FFFFFF"), ("#FFFFFF", "#000000"), ("#F0E442", "#000000")]
+)
 def test_ink_reads_on_its_colour(colour, ink):
     assert ink_on(colour) == ink
 

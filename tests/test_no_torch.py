@@ -54,3 +54,13 @@ def test_every_module_imports_and_every_dock_opens_without_torch(small_project, 
         timeout=240,
     )
     assert done.returncode == 0 and "all docks opened" in done.stdout, done.stderr[-3000:]
+
+
+def test_qt_is_reached_through_qtpy_alone():
+    """One binding too many in a process ends it; the binding is the person's choice."""
+    bindings = ("PyQt5", "PyQt6", "PySide2", "PySide6")
+    for file in (ROOT / "wsss_napari").rglob("*.py"):
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+            words = line.split()
+            if words[:1] in (["import"], ["from"]):
+                assert not words[1].startswith(bindings), f"{file.name}, line {number}: {line.strip()}"

@@ -101,7 +101,9 @@ def test_many_tags_are_one_deed_and_those_that_stand_are_left_out(session):
 
 
 def test_another_project_forgets_the_history(session, small_project):
-    session.set_tags([(session.stems[0], 0, UNKNOWN), (session.stems[0], 1, UNKNOWN), (session.stems[0], 2, UNKNOWN)])
+    session.set_tags(
+        [(session.stems[0], 0, UNKNOWN), (session.stems[0], 1, UNKNOWN), (session.stems[0], 2, UNKNOWN)]
+    )
     assert session.history.names
     session.open(small_project.root)
     assert session.history.names == () and session.history.undone_names == ()

@@ -173,6 +173,21 @@ def test_live_curves_grow_in_the_strip_and_go_with_the_page(in_window, qtbot):
     assert in_window.curves.data.runs["cam"]["tags"].steps[-1] >= 5
 
 
+def test_a_comparison_is_not_taken_away_by_a_live_training(ready, qtbot):
+    past_run(ready.session.project, "old")
+    ready.start()
+    (job,) = ready.desk.engine.given(Train)
+    run = new_run(ready.session.project.root, "cam", "cam", {"method": "cam"})
+    for step in (1, 2):
+        run.record(Metrics(step=step, values={"tags": 0.5}))
+        ready.desk.engine.tell(job.id, Metrics(step=step, values={"tags": 0.5}))
+    assert ready.runs.selected == ("cam",)
+    ready.runs.choose(["old"])
+    ready._show_curves(("old",))
+    ready.desk.engine.tell(job.id, Metrics(step=3, values={"tags": 0.5}))
+    assert set(ready.curves.data.runs) == {"old"}
+
+
 def test_stop_then_force_stop_then_resume(ready, qtbot):
     ready.start()
     (job,) = ready.desk.engine.given(Train)

@@ -28,7 +28,9 @@ def open_dock(viewer: napari.Viewer) -> MainDock:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Open the window, wait until it is closed, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m wsss_napari", description="Open napari with the WSSS dock.")
+    parser = argparse.ArgumentParser(
+        prog="python -m wsss_napari", description="Open napari with the WSSS dock."
+    )
     parser.add_argument("project", nargs="?", type=Path, help="folder of a project (default: none)")
     parser.add_argument("--screenshots", type=Path, metavar="DIR", help="draw every page into DIR and close")
     found = parser.parse_args(words)

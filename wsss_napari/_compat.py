@@ -1,4 +1,6 @@
-"""All that touches private or moving parts of napari; last checked with napari 0.8.0 to 0.9.2.
+"""All that touches private or moving parts of napari and psygnal.
+
+Last checked with napari 0.8.0 to 0.9.2 and psygnal 0.16.
 
 Every other module of this package uses napari's public interface alone. When napari moves,
 this is the file to read.
@@ -7,10 +9,12 @@ this is the file to read.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from psygnal import SignalInstance
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication, QDialog, QWidget
 from vispy.gloo import gl
@@ -21,6 +25,7 @@ __all__ = [
     "canvas_of",
     "clear_paint_history",
     "dismiss_notices",
+    "drop_dead_slots",
     "main_window",
     "plugin_settings",
     "redraw",
@@ -80,6 +85,19 @@ def plugin_settings(name: str) -> dict[str, Any]:
     except KeyError:  # not installed as a plugin: a script run from the source folder
         return {}
     return dict(settings.model_dump())
+
+
+def drop_dead_slots(signals: Iterable[SignalInstance]) -> None:
+    """Disconnect psygnal signals from methods of Qt objects that no longer exist.
+
+    psygnal forgets what Python forgets; Qt deletes children earlier, and a call to one raises.
+    """
+    for signal in signals:
+        for slot in list(signal._slots):
+            callback = slot.dereference()
+            owner = getattr(callback, "__self__", None)
+            if callback is not None and isinstance(owner, QObject) and not isalive(owner):
+                signal.disconnect(callback, missing_ok=True)
 
 
 def theme_colours(name: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QObject, QTimer
@@ -30,11 +31,13 @@ class Background(QObject):
     def __init__(self, threads: int = 1, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._threads = threads
-        self._pool: ThreadPoolExecutor | None = None
+        self._pools: list[ThreadPoolExecutor] = []
         self._waiting: list[tuple[Future[Any], Callable[[Any], None], Callable[[UserError], None]]] = []
         self._timer = QTimer(self)
         self._timer.setInterval(_POLL_MS)
         self._timer.timeout.connect(self._fetch)
+        # Not by a method: when this is called, there is no self any more.
+        self.destroyed.connect(partial(_end, self._pools))
 
     @property
     def pending(self) -> int:
@@ -48,18 +51,16 @@ class Background(QObject):
 
         An error that is no UserError is a bug and is raised on the main thread.
         """
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="wsss-window")
-        self._waiting.append((self._pool.submit(work), done, failed))
+        if not self._pools:
+            self._pools.append(ThreadPoolExecutor(self._threads, thread_name_prefix="wsss-window"))
+        self._waiting.append((self._pools[0].submit(work), done, failed))
         self._timer.start()
 
     def close(self) -> None:
         """Forget what was asked for and wait for what is being done."""
         self._timer.stop()
         self._waiting.clear()
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        _end(self._pools)
 
     def _fetch(self) -> None:
         ready = [entry for entry in self._waiting if entry[0].done()]
@@ -73,3 +74,8 @@ class Background(QObject):
                 failed(mistake)
             else:
                 done(result)
+
+
+def _end(pools: list[ThreadPoolExecutor], _gone: QObject | None = None) -> None:
+    while pools:
+        pools.pop().shutdown(wait=True, cancel_futures=True)

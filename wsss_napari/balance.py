@@ -62,7 +62,9 @@ class Balance(QWidget):
             painter.setPen(ink)
             fitted = metrics.elidedText(name, Qt.TextElideMode.ElideRight, named - 6)
             painter.drawText(
-                QRectF(0, top, named - 4, line), Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, fitted
+                QRectF(0, top, named - 4, line),
+                Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft,
+                fitted,
             )
             bar = QRectF(named, top + 3, span, line - 6)
             full = QRectF(bar)

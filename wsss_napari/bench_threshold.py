@@ -134,7 +134,9 @@ def _project(folder: Path) -> Project:
 def main(words: Sequence[str] | None = None) -> int:
     """Print what was measured and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m wsss_napari.bench_threshold")
-    parser.add_argument("--rounds", type=int, default=15, help="moves of which medians are told (default: 15)")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="moves of which medians are told (default: 15)"
+    )
     found = parser.parse_args(words)
     print(json.dumps(measure(max(1, found.rounds))))
     return 0

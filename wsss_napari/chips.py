@@ -6,7 +6,15 @@ from typing import Any
 
 from qtpy.QtCore import QPoint, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QContextMenuEvent, QFont, QMouseEvent, QPainter, QPaintEvent, QPen
-from qtpy.QtWidgets import QAbstractButton, QInputDialog, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QInputDialog,
+    QMenu,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QFlowLayout
 
 from engine.tags import ABSENT, PRESENT, UNKNOWN
@@ -104,7 +112,9 @@ class Chip(QAbstractButton):
         """Paint the chip."""
         painter = QPainter(self)
         ink = self.palette().color(self.foregroundRole())
-        paint_chip(painter, QRectF(self.rect()), self.text(), self.colour, self.state, ink, chosen=self.chosen)
+        paint_chip(
+            painter, QRectF(self.rect()), self.text(), self.colour, self.state, ink, chosen=self.chosen
+        )
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
         """Set the next state on Ctrl+click."""

@@ -176,7 +176,9 @@ class ContextBar(QWidget):
         self.menu.clear()
         self.menu.addAction("New project…").triggered.connect(self.new_asked)
         self.menu.addAction("Open project…").triggered.connect(self._open)
-        recent = [p for p in recent_projects() if self.session.project is None or p != self.session.project.root]
+        recent = [
+            p for p in recent_projects() if self.session.project is None or p != self.session.project.root
+        ]
         if recent:
             self.menu.addSeparator()
             for path in recent:

@@ -17,7 +17,7 @@ from engine.colours import class_colours
 from engine.messages import Event
 from wsss_napari.curve_data import LOSS, SCORE, CurveData, words_of
 
-__all__ = ["Curves"]
+__all__ = ["Curves", "readable", "veil"]
 
 _DASHES = (
     Qt.PenStyle.SolidLine,
@@ -105,6 +105,7 @@ class Curves(QWidget):
             legend = plot.legend
             legend.clear()
             legend.setLabelTextColor(text)
+            legend.setBrush(veil(self._colours))
             for name, series, pen in self._series(axis):
                 symbol = "o" if len(series.steps) == 1 else None  # one point makes no line
                 curve = plot.plot(
@@ -161,7 +162,7 @@ class Curves(QWidget):
                 dash = _DASHES[n % len(_DASHES)] if several else Qt.PenStyle.SolidLine
                 name = f"{self._names.get(run, run)} · {words_of(key)}" if several else words_of(key)
                 found.append(
-                    (name, curves[key], pg.mkPen(_readable(colour, self._colours), width=2, style=dash))
+                    (name, curves[key], pg.mkPen(readable(colour, self._colours), width=2, style=dash))
                 )
         return found
 
@@ -237,7 +238,14 @@ class Curves(QWidget):
         self.empty.setGeometry(self.view.rect())
 
 
-def _readable(colour: str, theme: Mapping[str, str]) -> QColor:
+def veil(theme: Mapping[str, str]) -> QColor:
+    """Return the ground of a legend: dense enough to read over a curve, thin enough to see it pass."""
+    shade = QColor(theme["background"])
+    shade.setAlphaF(0.8)
+    return shade
+
+
+def readable(colour: str, theme: Mapping[str, str]) -> QColor:
     """Return the colour, lightened on a dark ground and darkened on a light one where it would fade."""
     shade = QColor(colour)
     ground = QColor(theme["background"]).lightnessF()

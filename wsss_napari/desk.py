@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary, ref
 
@@ -25,7 +26,7 @@ from engine.messages import (
     Train,
 )
 from wsss_napari import palette
-from wsss_napari._compat import bare, when_gone
+from wsss_napari._compat import bare, drop_dead_slots, when_gone
 from wsss_napari.keys import Keys
 from wsss_napari.layers import Layers
 from wsss_napari.session import Session, session_of
@@ -57,8 +58,8 @@ class Desk:
         self._engine: Engine | None = None
         self._plots: Plots | None = None
         self._hidden: list[Any] = []
+        self._quiet: set[str] = set()
         self._waiting: list[Callable[[Any], None]] = []
-        self._closers: list[Callable[[], None]] = []
         self.keys.bind(
             "",
             {
@@ -141,9 +142,21 @@ class Desk:
             fields.setdefault("threads", chosen.threads or None)
         return kind(**fields)
 
-    def submit(self, job: Job, then: Callable[[Event], None] | None = None) -> str:
-        """Give a job to the engine and return its id, empty when it was refused; `then` gets its ending."""
-        return str(self.guard(lambda: self.engine.submit(job, then=then)) or "")
+    def submit(self, job: Job, then: Callable[[Event], None] | None = None, *, quiet: bool = False) -> str:
+        """Give a job to the engine.
+
+        Args:
+            job: What to do.
+            then: Gets its ending.
+            quiet: The caller tells a failure itself, so there is no notice of it.
+
+        Returns:
+            Its id, empty when it was refused.
+        """
+        given = str(self.guard(lambda: self.engine.submit(job, then=then)) or "")
+        if quiet:
+            self._quiet.add(given)
+        return given
 
     def said(self, level: str, text: str) -> None:
         """Show a sentence as napari's notice; level is info, warning or error."""
@@ -162,15 +175,16 @@ class Desk:
             self.said("error", str(error.__cause__))
         return None
 
-    def when_closed(self, callback: Callable[[], None]) -> None:
-        """Call back when the window goes, for pages that hold threads or files."""
-        self._closers.append(callback)
+    def forget_gone(self) -> None:
+        """Let go of widgets that Qt deleted, as when a dock is closed: their Python halves may live on."""
+        session = self.session
+        signals = [getattr(session.events, f.name) for f in fields(session) if f.name in session.events]
+        signals += [session.tags_changed, session.classes_changed, session.runs_changed]
+        signals += [session.labels_changed, session.said, session.history.changed, self.layers.deleted]
+        drop_dead_slots(signals)
 
     def close(self) -> None:
-        """End the child process and all threads; called when the window goes."""
-        closers, self._closers = self._closers, []
-        for closer in closers:
-            closer()
+        """End the child process; called when the window goes."""
         if self._engine is not None:
             self._engine.close()
             self._engine = None
@@ -205,11 +219,14 @@ class Desk:
     def _on_event(self, event: Event) -> None:
         session = self.session
         match event:
-            case Said():
-                self.said(event.level, event.text)
+            case Said(level="warning"):
+                self.said("warning", event.text)
+            case Said() if self.viewer is not None:
+                # Good news does not interrupt; it stands in the job's log too.
+                self.viewer.status = event.text
             case Started(run=run) if run is not None:
                 session.runs_changed.emit()
-            case Failed():
+            case Failed() if event.job not in self._quiet:
                 self.said("error", "\n".join(p for p in (event.message, event.hint) if p))
         if isinstance(event, (Finished, Failed, Stopped)):
             line = self.engine.line(event.job)

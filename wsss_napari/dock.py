@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QEvent, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent, QGuiApplication, QIcon, QPainter, QPixmap
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
+from qtpy.QtGui import (
+    QColor,
+    QDragEnterEvent,
+    QDropEvent,
+    QGuiApplication,
+    QHideEvent,
+    QIcon,
+    QPainter,
+    QPixmap,
+    QShowEvent,
+)
 from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -21,7 +32,7 @@ from qtpy.QtWidgets import (
 )
 
 from wsss_napari.context_bar import ContextBar
-from wsss_napari.desk import desk_of
+from wsss_napari.desk import Desk, desk_of
 from wsss_napari.help import KeyHelp
 from wsss_napari.jobs_bar import JobsBar
 from wsss_napari.pages import PAGES, Entry
@@ -47,6 +58,7 @@ class Dock(QWidget):
         self.entries = tuple(entries)
         self._pages: dict[str, Page] = {}
         self._current: Page | None = None
+        self._asleep = False
         self._help: KeyHelp | None = None
         self.setAcceptDrops(True)
         self.setMinimumWidth(340)
@@ -92,8 +104,10 @@ class Dock(QWidget):
         column.addLayout(foot)
 
         follow_theme(self, napari_viewer)
+        self.destroyed.connect(partial(_forget, self.desk))
         self.desk.keys.watch(self)
-        self.desk.keys.bind("", {"help": lambda _: self.show_help()})
+        with self.desk.keys.owned_by(self):
+            self.desk.keys.bind("", {"help": lambda _: self.show_help()})
         self.tabs.currentChanged.connect(self._turn_to)
         self._turn_to(0)
 
@@ -101,7 +115,8 @@ class Dock(QWidget):
         """Return a page by name, making it if it was not shown yet."""
         if name not in self._pages:
             at = [e.name for e in self.entries].index(name)
-            page = self.entries[at].load()(self.desk)
+            with self.desk.keys.owned_by(self):
+                page = self.entries[at].load()(self.desk)
             self._pages[name] = page
             page.news.connect(lambda: self._mark(at, True))
             page.command_changed.connect(self._show_command)
@@ -160,6 +175,20 @@ class Dock(QWidget):
         elif paths:
             self.desk.said("info", "Drop a project folder here, or images and tags on the Tags page.")
 
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Wake the page that was put to sleep when the dock was hidden."""
+        super().showEvent(event)
+        if self._asleep and self._current is not None:
+            self._asleep = False
+            self._current.enter()
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Put the page to sleep: a dock that is closed or behind another shows nothing."""
+        super().hideEvent(event)
+        if not self._asleep and self._current is not None:
+            self._asleep = True
+            self._current.leave()
+
     def changeEvent(self, event: QEvent | None) -> None:
         """Keep the page's key scope right when the window is activated."""
         super().changeEvent(event)
@@ -173,8 +202,9 @@ class Dock(QWidget):
             self.desk.said("info", "Open the WSSS or the Tags dock to make a project.")
 
     def _turn_to(self, index: int) -> None:
-        if self._current is not None:
+        if self._current is not None and not self._asleep:
             self._current.leave()
+        self._asleep = False
         self.stack.setCurrentIndex(index)
         self._current = self.page(self.entries[index].name)
         self.desk.keys.page = self._current.NAME
@@ -225,6 +255,11 @@ class ExportDock(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, _only("export"))
+
+
+def _forget(desk: Desk, _gone: QObject | None = None) -> None:
+    # Qt tells it before it deletes the children, whose ends are what is waited for.
+    QTimer.singleShot(0, desk.forget_gone)
 
 
 def _only(name: str) -> tuple[Entry, ...]:

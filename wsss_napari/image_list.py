@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QAbstractListModel, QItemSelectionModel, QModelIndex, QRect, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QKeyEvent, QPainter, QPalette, QPen, QResizeEvent
-from qtpy.QtWidgets import QAbstractItemView, QListView, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QListView,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QWidget,
+)
 
 from engine.tags import ABSENT, PRESENT, UNKNOWN, Tags
 from wsss_napari.chips import paint_chip
@@ -223,7 +230,9 @@ class _Painter(QStyledItemDelegate):
             last = y + 2 * line > room.bottom() + 2 and left > 1 and x + wide + 30 > room.right()
             if last:
                 painter.setPen(ink)
-                painter.drawText(QRect(x, y, room.right() - x, line), Qt.AlignmentFlag.AlignVCenter, f"+ {left}")
+                painter.drawText(
+                    QRect(x, y, room.right() - x, line), Qt.AlignmentFlag.AlignVCenter, f"+ {left}"
+                )
                 return
             paint_chip(painter, QRectF(x, y, wide, line), tags.classes[cls], self.colours[cls], PRESENT, ink)
             x += wide + 2

@@ -143,7 +143,9 @@ class _Line(QWidget):
     def _offer_force(self) -> None:
         self._forced = True
         self.stop.setText("Force stop")
-        self.stop.setToolTip("End the engine's process now; what was saved is kept and the run can be resumed")
+        self.stop.setToolTip(
+            "End the engine's process now; what was saved is kept and the run can be resumed"
+        )
         self.stop.setEnabled(True)
 
 

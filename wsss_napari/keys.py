@@ -7,10 +7,12 @@ the canvas alike; a text field keeps every key that it can use.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QGuiApplication, QKeyEvent
 from qtpy.QtWidgets import (
@@ -63,6 +65,16 @@ BINDINGS: tuple[Binding, ...] = (
 Action = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class _Bound:
+    """What an action does, and the dock that it ends with (None: the viewer)."""
+
+    owner: QObject | None
+    page: str
+    name: str
+    action: Action
+
+
 class Keys(QObject):
     """Gives key presses in our docks and on the canvas to whoever bound the action.
 
@@ -72,7 +84,8 @@ class Keys(QObject):
     def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.page = ""
-        self._actions: dict[tuple[str, str], Action] = {}
+        self._bound: list[_Bound] = []
+        self._owner: QObject | None = None
         self._viewer = bare(viewer)
         self._held: tuple[int, Action] | None = None
         canvas = canvas_of(viewer)
@@ -82,6 +95,15 @@ class Keys(QObject):
     def watch(self, dock: QWidget) -> None:
         """Listen to a dock: key presses that none of its fields used arrive at it last."""
         dock.installEventFilter(self)
+
+    @contextmanager
+    def owned_by(self, dock: QObject) -> Iterator[None]:
+        """Let what is bound in this block belong to a dock: it ends with it, and its keys go to it first."""
+        before, self._owner = self._owner, dock
+        try:
+            yield
+        finally:
+            self._owner = before
 
     def bind(self, page: str, actions: Mapping[str, Action]) -> None:
         """Say what the actions of a page ("" for everywhere) do; unknown names are refused.
@@ -93,12 +115,7 @@ class Keys(QObject):
         for name, action in actions.items():
             if (page, name) not in known:
                 raise KeyError(f"{page}: {name}")
-            self._actions[page, name] = action
-
-    def unbind(self, page: str) -> None:
-        """Forget the actions of a page that is gone."""
-        for key in [k for k in self._actions if k[0] == page]:
-            del self._actions[key]
+            self._bound.append(_Bound(self._owner, page, name, action))
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Use a key press, or let it pass."""
@@ -109,7 +126,7 @@ class Keys(QObject):
         if event.type() != QEvent.Type.KeyPress or self._typing(watched):
             return False
         chord = chord_of(event)
-        found = self._find(chord)
+        found = self._find(chord, watched)
         if found is None or self._is_naparis(watched, chord):
             return False
         binding, action = found
@@ -128,12 +145,14 @@ class Keys(QObject):
         action("")
         return True
 
-    def _find(self, chord: str) -> tuple[Binding, Action] | None:
+    def _find(self, chord: str, watched: QObject | None) -> tuple[Binding, Action] | None:
+        self._bound = [b for b in self._bound if b.owner is None or isalive(b.owner)]
         for binding in BINDINGS:
             if chord in binding.keys and binding.page in ("", self.page):
-                action = self._actions.get((binding.page, binding.action))
-                if action is not None:
-                    return binding, action
+                bound = [b for b in self._bound if (b.page, b.name) == (binding.page, binding.action)]
+                # The same page may be open in two docks: the one that was pressed in, else the newest.
+                for b in [b for b in bound if b.owner is watched] or bound[-1:]:
+                    return binding, b.action
         return None
 
     def _is_naparis(self, watched: QObject | None, chord: str) -> bool:

@@ -33,7 +33,11 @@ def trained_sample() -> list[tuple[Any, dict[str, Any], str]]:
         mask = hatched(read_mask(folder / "masks" / f"{stem}.png"))
         place = {"translate": (0.0, left)}
         layers.append((pixels, {"name": stem, "rgb": True, **place}, "image"))
-        look = {"name": f"{stem} · truth", "opacity": 0.5, "colormap": DirectLabelColormap(color_dict=colormap)}
+        look = {
+            "name": f"{stem} · truth",
+            "opacity": 0.5,
+            "colormap": DirectLabelColormap(color_dict=colormap),
+        }
         layers.append((mask, {**look, **place}, "labels"))
         left += pixels.shape[1] + _GAP
     return layers

@@ -17,7 +17,9 @@ def theme_of(viewer: Any) -> dict[str, str]:
     return theme_colours(bare(viewer).theme)
 
 
-def follow_theme(widget: QWidget, viewer: Any, repaint: Callable[[dict[str, str]], None] | None = None) -> None:
+def follow_theme(
+    widget: QWidget, viewer: Any, repaint: Callable[[dict[str, str]], None] | None = None
+) -> None:
     """Give a widget our style sheet now and whenever the theme changes.
 
     Args:

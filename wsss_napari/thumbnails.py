@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,12 +84,9 @@ class Thumbnails(QObject):
         while self._wanted and len(self._working) < _THREADS:
             stem, _ = self._wanted.popitem()  # the newest: what is in view now
             self._working.add(stem)
-            project = self._project
-            assert project is not None
+            assert self._project is not None
             self._background.run(
-                lambda stem=stem: thumbnail(project.path(stem), SIDE),  # type: ignore[misc]
-                lambda pixels, stem=stem: self._keep(stem, pixels),  # type: ignore[misc]
-                lambda mistake, stem=stem: self._refuse(stem, mistake),  # type: ignore[misc]
+                partial(_read, self._project, stem), partial(self._keep, stem), partial(self._refuse, stem)
             )
 
     def _keep(self, stem: str, pixels: NDArray[np.uint8]) -> None:
@@ -111,3 +109,7 @@ class Thumbnails(QObject):
         self._working.discard(stem)
         self.arrived.emit(stem)
         self._next()
+
+
+def _read(project: Project, stem: str) -> NDArray[np.uint8]:
+    return thumbnail(project.path(stem), SIDE)

@@ -16,6 +16,7 @@ from engine.cli.show import console, percent
 from engine.cli.view import check_window, open_window
 from engine.display import can_imagine, has_display, imagined
 from engine.errors import UserError
+from engine.images import digest
 from engine.messages import Evaluate, Export, Infer, Job, Label, New, Train, command
 from engine.resources import resource
 from engine.store import Project, open_project, run_of, runs_of
@@ -123,6 +124,12 @@ def _project(told: _Told, place: str) -> Project:
             f"{place} is a project of other images than the bundled sample.",
             "A new folder, or that of an earlier demo, is accepted.",
             "Choose another with --out DIR.",
+        )
+    if any(digest(project.path(s)) != project.image(s).sha256 for s in project.usable):
+        raise UserError(
+            f"The bundled sample changed since {place} was made of it.",
+            "A demo made with this version's sample is gone on with.",
+            f"Remove {place}, or choose another folder with --out DIR.",
         )
     told.say(f"{place} is there from an earlier demo; what it finished is kept.")
     return project

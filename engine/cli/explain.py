@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import engine
-from engine.cli.here import project_here
 from engine.errors import UserError, nearest
 from engine.formats import formats
 from engine.messages import Methods
@@ -34,8 +34,8 @@ def further(verb: str, seen: argparse.Namespace) -> str:
 
 def _parameters(verb: str, seen: argparse.Namespace) -> str:
     method = getattr(seen, "method", None) if verb == "train" else None
-    if verb == "infer" and getattr(seen, "run", None):
-        method = engine.run_of(engine.open_project(project_here(seen.project)).root, seen.run).method
+    if verb == "infer" and getattr(seen, "run", None) and (seen.project or Path("wsss.toml").is_file()):
+        method = engine.run_of(engine.open_project(seen.project or ".").root, seen.run).method
     if method is None:
         return {
             "train": "`wsss train METHOD --help` lists the parameters of a method for --set.",

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.cli.follow import Bug
 from engine.cli.grammar import Parser
-from engine.cli.jobs import add_project
+from engine.cli.jobs import add_json, add_project
 from engine.display import has_display
 from engine.errors import UserError
 from engine.store import open_project
@@ -29,6 +29,7 @@ def answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
         help="folder of the project (default: the current folder, if it is one, else none)",
     )  # fmt: skip
     add_project(parser, hidden=True)
+    add_json(parser)
     found = parser.read(words)
     place = found.place or found.project or ("." if Path("wsss.toml").is_file() else "")
     if place:
@@ -41,7 +42,7 @@ def answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
             "Without one, `wsss demo` writes screenshots, and every other command works.",
         )
     open_window(place)
-    return 0, None
+    return 0, {"project": place or None, "window": "closed"} if found.json else None
 
 
 def check_window() -> None:

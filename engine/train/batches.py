@@ -103,7 +103,7 @@ class Crops(Dataset[tuple[Tensor, Tensor, Sample, str]]):
     ) -> None:
         self.project, self.stems, self.plan, self.seed = project, stems, plan, seed
         self.targets = torch.from_numpy(np.array(targets))
-        self.reach = max(1, round((plan.crop or 0) * plan.zoom_high))
+        self.reach = max(1, round((plan.crop or 0) * (plan.zoom_high or 1)))
         self.interpolation = InterpolationMode(prep.interpolation)
         color = (
             [v2.ColorJitter(plan.jitter, plan.jitter, plan.jitter, plan.jitter / 3)] if plan.jitter else []
@@ -134,7 +134,7 @@ class Crops(Dataset[tuple[Tensor, Tensor, Sample, str]]):
             targets = torch.full_like(targets, -1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.seed, "cut", sample.epoch, self.stems[sample.row]))
-            low, high = round(crop * self.plan.zoom_low), round(crop * self.plan.zoom_high)
+            low, high = round(crop * (self.plan.zoom_low or 1)), round(crop * (self.plan.zoom_high or 1))
             side = int(torch.randint(low, high + 1, ()))
             image = self.finish(_long_side(image, side, self.interpolation))
         return image, targets, sample, ""

@@ -208,7 +208,7 @@ def _precision(job: Training, net: nn.Module, fabric: Fabric, most: int) -> floa
     stems = stems[:: -(-len(stems) // most)]
     states = job.project.tags().subset(stems).states
     prep = net.backbone.prep
-    side = round((job.plan.crop or 0) * (job.plan.zoom_low + job.plan.zoom_high) / 2)
+    side = round((job.plan.crop or 0) * ((job.plan.zoom_low or 1) + (job.plan.zoom_high or 1)) / 2)
     net.eval()
     scores = []
     for stem in stems[fabric.global_rank :: fabric.world_size]:

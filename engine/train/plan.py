@@ -65,23 +65,23 @@ class Plan:
         float, Spec("Share of the training over which the rate rises from nothing.", low=0, high=0.5)
     ] = 0.05
     zoom_low: Annotated[
-        float,
+        float | None,
         Spec(
-            "Smallest long side of a training image, as a multiple of the crop.",
+            "Smallest long side of a training image, as a multiple of the crop. none: 1, or 0.75 from random weights.",
             low=0.25,
             high=4,
             unit="x crop",
         ),
-    ] = 1.0
+    ] = None
     zoom_high: Annotated[
-        float,
+        float | None,
         Spec(
-            "Largest long side of a training image, as a multiple of the crop.",
+            "Largest long side of a training image, as a multiple of the crop. none: 2, or 1.25 from random weights.",
             low=0.25,
             high=4,
             unit="x crop",
         ),
-    ] = 2.0
+    ] = None
     flip: Annotated[bool, Spec("Mirror half of the images.")] = True
     jitter: Annotated[
         float,
@@ -103,7 +103,7 @@ class Plan:
     ] = 60.0
 
     def __post_init__(self) -> None:
-        if self.zoom_low > self.zoom_high:
+        if self.zoom_low is not None and self.zoom_high is not None and self.zoom_low > self.zoom_high:
             raise UserError(
                 f"zoom_low = {self.zoom_low:g} is above zoom_high = {self.zoom_high:g}.",
                 "The smallest size comes first.",
@@ -133,25 +133,39 @@ def settle(
     """
     # Around 2,000 looks let a pretrained classifier settle; from nothing it takes more. A set of
     # thousands is seen five times, as the papers do; a single image sixty times is plenty.
-    looks = 2000 if pretrained else 4000
+    looks = 2000 if pretrained else 2700
     epochs = plan.epochs or max(5, min(60, math.ceil(looks / images)))
-    batch = plan.batch or max(1, min(16, images))
+    # From nothing a small set needs many steps more than it needs smooth ones.
+    batch = plan.batch or max(1, min(16 if pretrained or images > 1000 else 4, images))
     crop = plan.crop
     if crop is None:
-        wanted = min(321 if pretrained else 224, max(64, longest))
-        crop = max(side_multiple, round((wanted - side_offset) / side_multiple) * side_multiple) + side_offset
+        # Photographs at the size the weights know; small pictures not enlarged beyond what is in them.
+        wanted = min(321, max(64, longest)) if pretrained else min(224, max(64, round(0.8 * longest)))
+        crop = max(1, round((wanted - side_offset) / side_multiple)) * side_multiple + side_offset
+    low = plan.zoom_low if plan.zoom_low is not None else (1.0 if pretrained else 0.75)
+    high = plan.zoom_high if plan.zoom_high is not None else (2.0 if pretrained else 1.25)
     optimiser = plan.optimiser
     if optimiser == "auto":
         optimiser = "sgd" if pretrained and not transformer else "adamw"
     if plan.rate is not None:
         rate = plan.rate
     elif optimiser == "adamw":
-        rate = 1e-4 if pretrained else 2e-3
+        rate = 1e-4 if pretrained else 1.5e-3
     else:
         # A small batch has a noisy gradient and takes smaller steps (linear scaling, Goyal et al. 2017).
         rate = (0.01 if pretrained else 0.05) * min(1.0, batch / 16)
-    decay = plan.decay if plan.decay is not None else (0.01 if optimiser == "adamw" else 1e-4)
-    return replace(plan, epochs=epochs, batch=batch, crop=crop, optimiser=optimiser, rate=rate, decay=decay)
+    decay = plan.decay if plan.decay is not None else (0.05 if optimiser == "adamw" else 1e-4)
+    return replace(
+        plan,
+        epochs=epochs,
+        batch=batch,
+        crop=crop,
+        zoom_low=min(low, high),
+        zoom_high=max(low, high),
+        optimiser=optimiser,
+        rate=rate,
+        decay=decay,
+    )
 
 
 def rate_at(plan: Plan, fraction: float) -> float:

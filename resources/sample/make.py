@@ -2,8 +2,8 @@
 
     python resources/sample/make.py [OUT]
 
-writes the sample into OUT (this folder when left out). The result is the same to the
-byte on every machine: numbers come from a frozen generator (`numpy.random.RandomState`),
+writes the sample into OUT (this folder when left out). The result is meant to be the
+same to the byte on every machine: numbers come from a frozen generator (`numpy.random.RandomState`),
 drawing uses exact arithmetic, and `flat_png` writes the files.
 """
 

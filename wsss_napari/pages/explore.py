@@ -18,7 +18,7 @@ from wsss_napari.class_toggles import Switch
 from wsss_napari.desk import Desk
 from wsss_napari.estimates import infer_text
 from wsss_napari.explore_layers import ExploreLayers
-from wsss_napari.mask_view import MaskView, merged, shares
+from wsss_napari.mask_view import MaskView, fault_of, merged, shares
 from wsss_napari.pages.explore_body import ExploreBody
 from wsss_napari.pages.explore_boxes import boxes_of, offered
 from wsss_napari.pages.page import Page
@@ -151,21 +151,19 @@ class ExplorePage(Page):
     def _read(self, source: Views, image: str) -> None:
         project = self.session.project
         assert project is not None
+        if source.name != "default" and not (source.folder / "views.json").is_file():
+            self.session.views = "default"  # another run was chosen, and it has none of that name
+            return
         self.panel.show_views([v.name for v in source.run.all_views() if v.name != OTHERS], source.name)
-        try:
-            self._drawn = CamStack.load(source.path(image))
-        except (FileNotFoundError, UserError) as error:
-            missing = isinstance(error, FileNotFoundError)
-            where = source.run.title if source.name == "default" else f"{source.run.title} / {source.name}"
-            why = f"No maps of {image} in {where} yet." if missing else str(error)
+        self._drawn, why = self._stack_of(source, image)
+        if self._drawn is None:
             count = len(project.usable) - len(source.stems())
             self.panel.show_missing(why, count, infer_text(self._jobs(), count), self._drawing())
             return
         stack = self._drawn
-        extra = source.run.views(OTHERS).path(image)
-        if extra.is_file():
-            others = self.desk.guard(CamStack.load, extra)
-            stack = merged(stack, others) if others is not None else stack
+        others, _ = self._stack_of(source.run.views(OTHERS), image)
+        if others is not None:
+            stack = merged(stack, others)
         try:
             self._truth = read_truth(project, image) if has_truth(project, image) else None
         except UserError as error:
@@ -179,6 +177,21 @@ class ExplorePage(Page):
         self._figures()
         self._labels_changed()
 
+    def _stack_of(self, views: Views, image: str) -> tuple[CamStack | None, str]:
+        """Return the maps of an image that can be shown, or None and why there are none."""
+        project = self.session.project
+        assert project is not None
+        where = views.run.title if views.name == "default" else f"{views.run.title} / {views.name}"
+        try:
+            stack = CamStack.load(views.path(image))
+        except FileNotFoundError:
+            return None, f"No maps of {image} in {where} yet."
+        except UserError as error:
+            return None, str(error)
+        facts = project.image(image)
+        fault = fault_of(stack, (facts.height, facts.width), len(project.classes))
+        return (None, f"{fault} Draw them again.") if fault else (stack, "")
+
     def _on(self, stack: CamStack) -> list[int]:
         tagged = () if self._drawn is None else self._drawn.classes
         return [c for c in stack.classes if (c in tagged and c not in self._off) or c in self._extra]
@@ -190,7 +203,8 @@ class ExplorePage(Page):
         stack, flat, names = view.stack, view.flat(), project.classes
         switches = []
         for cls, peak in zip(stack.classes, stack.peaks, strict=True):
-            tip = f"{names[cls]}: peak {peak:.3g}, classifier's score {stack.scores[cls]:.2f}. Click: on or off."
+            sure = f", classifier's score {stack.scores[cls]:.2f}" if cls < len(stack.scores) else ""
+            tip = f"{names[cls]}: peak {peak:.3g}{sure}. Click: on or off."
             switches.append(Switch(cls, names[cls], self.desk.colours[cls], cls in view.classes, tip))
         self.panel.toggles.show_classes(
             switches,
@@ -347,8 +361,7 @@ class ExplorePage(Page):
         if run is not None and image is not None and source is not None:
             settings = {**source.facts.get("settings", {}), "classes": "all"}
             job = self.desk.job(Infer, run=run.id, images=(image,), views=OTHERS, settings=settings)
-            self.desk.submit(job, then=self._drew)
-            self.panel.toggles.others.setEnabled(False)
+            self.panel.toggles.others.setEnabled(not self.desk.submit(job, then=self._drew))
 
     def _drew(self, _ending: Event) -> None:
         self.panel.toggles.others.setEnabled(True)

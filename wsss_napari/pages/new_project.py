@@ -65,7 +65,9 @@ class NewProject(QWidget):
         super().__init__(parent)
         self.desk = desk
         self._named = False
-        self.images = _PathEntry("Folder", "The folder with the photographs; images in it are never changed", True)
+        self.images = _PathEntry(
+            "Folder", "The folder with the photographs; images in it are never changed", True
+        )
         self.tags = _PathEntry(
             "File (or none yet)",
             "CSV (image,tags or one column a class), JSON, VOC image sets or XML, COCO instances, or cls_labels.npy",
@@ -80,7 +82,9 @@ class NewProject(QWidget):
         )
         self.truth_classes = QLineEdit(self)
         self.truth_classes.setPlaceholderText("the project's order")
-        self.truth_classes.setToolTip("Whose order the indexes of the truth masks follow: voc, coco or a file of names")
+        self.truth_classes.setToolTip(
+            "Whose order the indexes of the truth masks follow: voc, coco or a file of names"
+        )
         self.counted = QLabel(self)
         self.counted.setProperty("wsss", "note")
         self.counted.setWordWrap(True)
@@ -111,7 +115,9 @@ class NewProject(QWidget):
         truth.addRow("Truth", self.truth)
         truth.addRow("Its order", self.truth_classes)
         self.more = Fold("Truth masks, for evaluation", more, self)
-        self.more.head.setToolTip("Masks drawn by people, if there are any: results are measured against them")
+        self.more.head.setToolTip(
+            "Masks drawn by people, if there are any: results are measured against them"
+        )
         buttons = QHBoxLayout()
         buttons.addStretch(1)
         buttons.addWidget(self.cancel)
@@ -179,7 +185,7 @@ class NewProject(QWidget):
             place = Path(folder).expanduser()
             self.root.set(str(_free(place.parent / f"{place.name or 'images'}_project")), quiet=True)
         counted = count_images(Path(folder).expanduser()) if folder else ""
-        lacks = "" if not folder or self._ready() else " · now a tag file, or the classes"
+        lacks = "" if not folder or self._ready() else " · now give tags or classes"
         self.counted.setText(f"{counted}{lacks}")
         self.create.setEnabled(self._ready())
 
@@ -190,11 +196,15 @@ class NewProject(QWidget):
         self.fault.clear()
         self.create.setEnabled(False)
         self.create.setText("Looking at the images …")
-        self.desk.submit(job, then=lambda event: self._ended(job, event))
+        if not self.desk.submit(job, then=lambda event: self._ended(job, event), quiet=True):
+            self._unlock()
 
-    def _ended(self, job: New, event: Event) -> None:
+    def _unlock(self) -> None:
         self.create.setText("Make the project")
         self._check()
+
+    def _ended(self, job: New, event: Event) -> None:
+        self._unlock()
         if isinstance(event, Finished):
             if self.desk.guard(self.desk.session.open, job.project) is not None:
                 self.made.emit()

@@ -27,7 +27,7 @@ from wsss_napari.background import Background
 from wsss_napari.balance import Balance
 from wsss_napari.desk import Desk
 from wsss_napari.forms import Fold
-from wsss_napari.image_list import ANY, STATE_FILTERS, ImageList, ImageModel, matching
+from wsss_napari.image_list import STATE_FILTERS, ImageList, ImageModel, matching
 from wsss_napari.pages.new_project import NewProject, is_tag_file
 from wsss_napari.pages.page import Page
 from wsss_napari.style import theme_of
@@ -52,8 +52,6 @@ class TagsPage(Page):
         super().__init__(desk, parent)
         self._background = Background(1, self)
         self._thumbnails = Thumbnails(desk.settings.cache, self)
-        desk.when_closed(self._background.close)
-        desk.when_closed(self._thumbnails.close)
         self.new = NewProject(desk, self)
         self.new.hide()
         self.new.made.connect(self._made)
@@ -134,6 +132,7 @@ class TagsPage(Page):
             },
         )
         session = self.session
+        desk.viewer.events.theme.connect(self._apply_colours)
         session.events.project.connect(self._opened)
         session.events.image.connect(self._show_image)
         session.tags_changed.connect(self._tags_changed)
@@ -222,7 +221,9 @@ class TagsPage(Page):
         self.new.hide()
         if project is None:
             self.model.show(None, np.zeros(0, np.intp))
-            self.show_hint(_NO_PROJECT, "New project…", self.ask_new, "Make a project from a folder of images")
+            self.show_hint(
+                _NO_PROJECT, "New project…", self.ask_new, "Make a project from a folder of images"
+            )
             self.command_changed.emit()
             return
         self.hide_hint()
@@ -246,7 +247,7 @@ class TagsPage(Page):
         self.class_filter.setCurrentIndex(max(0, self.class_filter.findData(chosen)))
         self._completer.model().setStringList(list(names))
 
-    def _apply_colours(self) -> None:
+    def _apply_colours(self, _: Any = None) -> None:
         viewer, project = self.desk.viewer, self.session.project
         if viewer is not None and project is not None:
             most = int((project.tags().states == PRESENT).sum(axis=1).max(initial=0))

@@ -42,6 +42,7 @@ class TrainPage(Page):
         self._forms: dict[str, Form] = {}
         self._shown = False
         self._engine: Any = None
+        self._seen: set[str] = set()
         self._build()
         # Typing and events come in bursts; what follows from them is drawn once.
         self._soon = QTimer(self)
@@ -140,7 +141,7 @@ class TrainPage(Page):
         if any(isinstance(j.job, Methods) and j.state not in _ENDED for j in engine.jobs):
             return
         self.cards.show_state("Starting the engine…")
-        self.desk.submit(Methods(), then=self._take_methods)
+        self.desk.submit(Methods(), then=self._take_methods, quiet=True)
 
     def _take_methods(self, event: Event) -> None:
         if isinstance(event, Finished):
@@ -202,6 +203,7 @@ class TrainPage(Page):
         return self.desk.job(Train, method=name, run=run, **fields)
 
     def _submit(self, job: Train) -> None:
+        self._seen.discard(job.run or "")
         self.desk.submit(job, then=self._ended)
         self._show_buttons()
 
@@ -286,17 +288,17 @@ class TrainPage(Page):
                     self._draw_live(run, event)
 
     def _draw_live(self, run_id: str, event: Event) -> None:
+        """Draw an event of a training; runs that the person chose to look at meanwhile stay in front."""
         project = self.session.project
         if project is None:
             return
-        if run_id not in self.curves.data.runs or len(self.curves.data.runs) > 1:
-            # What was told before this page looked is in the run's records already.
-            run = next((r for r in runs_of(project.root) if r.id == run_id), None)
-            self.curves.load({run_id: (run.title, run.events())} if run is not None else {})
+        if run_id not in self._seen:
+            self._seen.add(run_id)
             self.runs.show_runs(project)
             self.runs.choose([run_id])
-        self.curves.append(run_id, event)
-        self._show_strip("Training curves, live")
+            self._show_curves((run_id,))  # what was told before this page looked is in the records
+        elif run_id in self.curves.data.runs:
+            self.curves.append(run_id, event)
 
     def _show_curves(self, ids: tuple[str, ...]) -> None:
         """Draw the selected runs over each other, from their records."""
