@@ -165,7 +165,6 @@ class Evaluate(Job):
     sweep: bool = False
     split: str | None = None
     threshold: float | None = None
-    crf: str = "none"
 
 
 @dataclass(frozen=True, kw_only=True)

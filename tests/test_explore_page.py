@@ -21,8 +21,9 @@ from engine.results import CamStack
 from engine.store import Project, Run, label_set, new_run
 from engine.store.truth import read_truth
 from wsss_napari.desk import desk_of
+from wsss_napari.map_files import OTHERS
 from wsss_napari.mask_view import MaskView, merged, scores_at, shares, with_background, with_threshold
-from wsss_napari.pages.explore import OTHERS, ExplorePage
+from wsss_napari.pages.explore import ExplorePage
 from wsss_napari.readouts import rows_of
 from wsss_napari.side_by_side import painted_map, painted_mask
 
@@ -432,8 +433,6 @@ def test_maps_of_another_image_or_project_are_refused_in_words(ready):
     stack = stack_of(ready.session.project, "im_001")
     for change in (
         {"size": (10, 10)},
-        {"cell": 0.0},
-        {"cell": float("nan")},
         {"classes": tuple(c + 7 for c in stack.classes)},
         {"maps": np.full_like(stack.maps, np.nan)},
     ):

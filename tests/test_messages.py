@@ -77,7 +77,7 @@ FULL_JOBS = [
         crf="irn",
         min_region=9,
     ),
-    Evaluate(project="p", labels="n", source="r", sweep=True, split="s", threshold=0.25, crf="deeplab"),
+    Evaluate(project="p", labels="n", source="r", sweep=True, split="s", threshold=0.25),
     Export(
         project="p",
         labels="n",

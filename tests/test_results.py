@@ -68,7 +68,6 @@ def test_a_stack_without_maps(tmp_path: Path) -> None:
         {"cell": float("nan")},
         {"origin": float("inf")},
     ],
-    ids=str,
 )
 def test_parts_that_do_not_fit_are_a_mistake_of_the_programmer(other: dict[str, Any]) -> None:
     with pytest.raises(ValueError):

@@ -72,7 +72,7 @@ class ConfusionPicture(QWidget):
         return QRectF(_LABELS + column * side, 18 + row * side, side, side)
 
     def _cell(self) -> float:
-        return min(_MOST_CELL, (self.width() - _LABELS - 4) / max(len(self.names), 1))
+        return float(min(_MOST_CELL, (self.width() - _LABELS - 4) / max(len(self.names), 1)))
 
     def _at(self, where: QPointF) -> tuple[int, int] | None:
         side = self._cell()

@@ -121,7 +121,7 @@ class Histogram(QWidget):
     def _value(self, x: float) -> float:
         area = self._area()
         # Three digits: finer than a pixel, and the command stays readable.
-        return round(min(max((x - area.left()) / max(area.width(), 1), 0.0), 1.0), 3)
+        return round(float(min(max((x - area.left()) / max(area.width(), 1), 0.0), 1.0)), 3)
 
     def _set(self, which: int, value: float) -> None:
         value = round(min(max(value, 0.0), 1.0), 3)

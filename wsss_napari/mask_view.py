@@ -86,7 +86,7 @@ class MaskView:
         count = len(self.classes)
         if not count:
             return np.zeros((0, _BINS), np.int64)
-        cells = np.minimum((self._best * _BINS).astype(np.uint16), _BINS - 1)
+        cells = np.clip(self._best * _BINS, 0, _BINS - 1).astype(np.uint16)
         cells += self._which.astype(np.uint16) * np.uint16(_BINS)
         return np.bincount(cells.reshape(-1), minlength=count * _BINS).reshape(count, _BINS)
 
@@ -117,8 +117,6 @@ def fault_of(stack: CamStack, size: tuple[int, int], classes: int) -> str:
         return f"The maps are of an image of {stack.size[1]} x {stack.size[0]} px, not {size[1]} x {size[0]}."
     if stack.classes and not 0 <= min(stack.classes) <= max(stack.classes) < classes:
         return "The maps are of classes that this project does not have."
-    if not (stack.cell > 0 and math.isfinite(stack.cell) and math.isfinite(stack.origin)):
-        return f"The maps have cells of {stack.cell:g} px."
     if stack.classes and (0 in stack.maps.shape or not np.isfinite(stack.maps).all()):
         return "The maps hold no numbers."
     return ""

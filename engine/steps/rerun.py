@@ -35,7 +35,10 @@ def run(job: Rerun, desk: Work) -> Generator[Event, None, dict[str, Any]]:
         run=name,
         resume=False,
         device=job.device if job.device != "auto" else recorded.device,
+        devices=job.devices,
+        nodes=job.nodes,
         threads=job.threads,
+        seed=job.seed or recorded.seed,
     )
     result = yield from train.run(again, desk)
     return {**result, "repeats": old.id}

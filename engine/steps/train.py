@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 
 from engine.compute import seed_of
-from engine.errors import UserError
+from engine.errors import UserError, nearest
 from engine.messages import Event, Metrics, Progress, Said, Train, encode
 from engine.method import Method
 from engine.methods import method_class
@@ -123,6 +123,14 @@ def _facts(project: Project, job: Train, cls: type[Method[Any, Any]]) -> dict[st
     plan_names = {f.name for f in describe(Plan)}
     settings = dict(job.settings)
     own = {k: v for k, v in settings.items() if k not in plan_names}
+    known = [f.name for f in describe(cls.Params)]
+    for name in own:
+        if name not in (*known, "preset"):
+            raise UserError(
+                f"There is no parameter '{name}'.",
+                f"Parameters of {job.method}: {', '.join(known)}; of the plan: {', '.join(sorted(plan_names))}.",
+                nearest(name, [*known, *plan_names]),
+            )
     given = {k: v for k, v in settings.items() if k in plan_names}
     for name in ("epochs", "batch", "crop"):
         value = getattr(job, name)

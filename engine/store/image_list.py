@@ -71,9 +71,10 @@ def read_images(path: Path) -> list[Image]:
             image = _image(row)
             if image.stem in found:
                 raise ValueError(f"the image {image.stem!r} stands twice")
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
+        except (ValueError, csv.Error) as error:
+            line = rows.line_num + isinstance(error, csv.Error)  # not counted before it is read
             raise UserError(
-                f"{path.name}, line {rows.line_num}: {error}.", accepted, "Mend the line, or remove it."
+                f"{path.name}, line {line}: {error}.", accepted, "Mend the line, or remove it."
             ) from None
         found[image.stem] = image
     if not found:
@@ -84,11 +85,13 @@ def read_images(path: Path) -> list[Image]:
 
 
 def _image(row: Mapping[str, str | None]) -> Image:
-    cells = {name: row[name] for name in _HEADER}
-    missing = [name for name, cell in cells.items() if cell is None]
-    if missing or None in row:
-        raise ValueError("it has too few cells" if missing else "it has too many cells")
-    text = {name: cell or "" for name, cell in cells.items()}
+    if lacks := [name for name in _HEADER if name not in row]:
+        raise ValueError(f"there is no column {lacks[0]}")
+    if None in row.values():
+        raise ValueError("it has too few cells")
+    if None in row:
+        raise ValueError("it has too many cells")
+    text = {name: row[name] or "" for name in _HEADER}
     if fault := stem_fault(text["image"]):
         raise ValueError(f"the image name {text['image'][:80]!r} {fault}")
     image = Image(

@@ -26,7 +26,13 @@ def main(folder: Path) -> None:
     """Write images/, truth/ and project/ into the folder."""
     import hashlib
 
-    for part in ("images", "truth", "project/runs/cam/views/default", "project/labels/seed", "project/exports"):
+    for part in (
+        "images",
+        "truth",
+        "project/runs/cam/views/default",
+        "project/labels/seed",
+        "project/exports",
+    ):
         (folder / part).mkdir(parents=True)
     for stem, colour in IMAGES.items():
         Image.fromarray(np.full((16, 16, 3), colour, np.uint8)).save(folder / "images" / f"{stem}.png")
@@ -59,7 +65,9 @@ def main(folder: Path) -> None:
     write(run / "events.jsonl", "".join(json.dumps(e) + "\n" for e in EVENTS) + '{"event": "metr')
     save_file({"head.weight": np.arange(4, dtype=np.float32).reshape(2, 2)}, run / "weights.safetensors")
     views = run / "views" / "default"
-    write_json(views / "views.json", {"method": "cam", "version": 1, "settings": {}, "kinds": ["cams"], "run": "cam"})
+    write_json(
+        views / "views.json", {"method": "cam", "version": 1, "settings": {}, "kinds": ["cams"], "run": "cam"}
+    )
     write_stack(views / "a", "a", (0,), np.linspace(0, 1, 16, dtype=np.float16).reshape(1, 4, 4))
     write_stack(views / "b.v2", "b.v2", (), np.zeros((0, 4, 4), np.float16))
     rule = {"background": "constant", "value": 0.5, "ignore": None, "min_region": 0, "crf": "none"}
@@ -120,7 +128,14 @@ EVENTS: list[dict[str, Any]] = [
 
 def write_stack(folder: Path, stem: str, classes: tuple[int, ...], maps: np.ndarray) -> None:
     folder.mkdir()
-    facts = {"kind": "cams", "image": stem, "size": [16, 16], "cell": 4.0, "origin": 0.0, "facts": {"digest": "d"}}
+    facts = {
+        "kind": "cams",
+        "image": stem,
+        "size": [16, 16],
+        "cell": 4.0,
+        "origin": 0.0,
+        "facts": {"digest": "d"},
+    }
     np.savez(
         folder / "cams.npz",
         facts=np.frombuffer(json.dumps(facts).encode(), np.uint8),

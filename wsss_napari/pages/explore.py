@@ -18,7 +18,8 @@ from wsss_napari.class_toggles import Switch
 from wsss_napari.desk import Desk
 from wsss_napari.estimates import infer_text
 from wsss_napari.explore_layers import ExploreLayers
-from wsss_napari.mask_view import MaskView, fault_of, merged, shares
+from wsss_napari.map_files import OTHERS, read_maps
+from wsss_napari.mask_view import MaskView, merged, shares
 from wsss_napari.pages.explore_body import ExploreBody
 from wsss_napari.pages.explore_boxes import boxes_of, offered
 from wsss_napari.pages.page import Page
@@ -28,8 +29,6 @@ from wsss_napari.why_pixel import WhyPixel, why_text
 
 __all__ = ["ExplorePage"]
 
-# Views of this name hold the maps of all classes, drawn for single images on demand.
-OTHERS = "all_classes"
 _SETTLE_MS = 120
 # The page that was in front last owns the layers: a viewer may have one in each of two docks.
 _LAST: WeakKeyDictionary[Desk, ExplorePage] = WeakKeyDictionary()
@@ -155,13 +154,13 @@ class ExplorePage(Page):
             self.session.views = "default"  # another run was chosen, and it has none of that name
             return
         self.panel.show_views([v.name for v in source.run.all_views() if v.name != OTHERS], source.name)
-        self._drawn, why = self._stack_of(source, image)
+        self._drawn, why = read_maps(project, source, image)
         if self._drawn is None:
             count = len(project.usable) - len(source.stems())
             self.panel.show_missing(why, count, infer_text(self._jobs(), count), self._drawing())
             return
         stack = self._drawn
-        others, _ = self._stack_of(source.run.views(OTHERS), image)
+        others, _ = read_maps(project, source.run.views(OTHERS), image)
         if others is not None:
             stack = merged(stack, others)
         try:
@@ -176,21 +175,6 @@ class ExplorePage(Page):
         self._show_truth()
         self._figures()
         self._labels_changed()
-
-    def _stack_of(self, views: Views, image: str) -> tuple[CamStack | None, str]:
-        """Return the maps of an image that can be shown, or None and why there are none."""
-        project = self.session.project
-        assert project is not None
-        where = views.run.title if views.name == "default" else f"{views.run.title} / {views.name}"
-        try:
-            stack = CamStack.load(views.path(image))
-        except FileNotFoundError:
-            return None, f"No maps of {image} in {where} yet."
-        except UserError as error:
-            return None, str(error)
-        facts = project.image(image)
-        fault = fault_of(stack, (facts.height, facts.width), len(project.classes))
-        return (None, f"{fault} Draw them again.") if fault else (stack, "")
 
     def _on(self, stack: CamStack) -> list[int]:
         tagged = () if self._drawn is None else self._drawn.classes

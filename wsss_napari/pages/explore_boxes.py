@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.labels import LabelRule
-from engine.results import CamStack
 from engine.store import Project, label_set, label_sets, runs_of, source_of
 from engine.store.truth import has_truth, read_truth
+from wsss_napari.map_files import read_maps, views_title
 from wsss_napari.mask_view import MaskView
 from wsss_napari.side_by_side import Box, painted_map, painted_mask
 
@@ -26,7 +26,7 @@ def offered(project: Project, image: str) -> list[tuple[str, str]]:
     for run in reversed(runs_of(project.root)):
         for views in run.all_views():
             if views.path(image).is_file():
-                name = run.title if views.name == "default" else f"{run.title} / {views.name}"
+                name = views_title(views)
                 found.append((f"map:{views}", f"{name} · map"))
                 found.append((f"mask:{views}", f"{name} · mask"))
     for labels in label_sets(project.root, project.colours):
@@ -85,7 +85,9 @@ def _map_box(
     photograph: NDArray[np.uint8],
     colormap: str,
 ) -> Box:
-    stack = CamStack.load(source_of(project.root, name).path(image))
+    stack, why = read_maps(project, source_of(project.root, name), image)
+    if stack is None:
+        return Box(f"{words}: {why}", photograph)
     if cls not in stack.classes:
         return Box(f"{words}: none of this class", photograph)
     heat = stack.full()[stack.classes.index(cls)]
@@ -96,7 +98,8 @@ def _mask(project: Project, image: str, kind: str, name: str, rule: LabelRule) -
     """Return the mask of a box, [H, W] uint8, or None for the photograph alone."""
     match kind:
         case "mask":
-            return MaskView(CamStack.load(source_of(project.root, name).path(image))).mask(rule)
+            stack, _ = read_maps(project, source_of(project.root, name), image)
+            return None if stack is None else MaskView(stack).mask(rule)
         case "labels":
             return label_set(project.root, project.colours, name).read(image)
         case "truth":

@@ -24,6 +24,7 @@ from engine.messages import Event, Export, Failed, Finished, command
 from engine.store import free_name, label_sets, runs_of
 from wsss_napari.desk import Desk
 from wsss_napari.forms import Fold
+from wsss_napari.map_files import OTHERS, views_title
 from wsss_napari.pages.import_back import FolderEntry, ImportBack
 from wsss_napari.pages.measure import Measure
 from wsss_napari.pages.page import Page
@@ -192,8 +193,8 @@ class ExportPage(Page):
         with QSignalBlocker(self.what), QSignalBlocker(self.split):
             self.what.clear()
             self.split.clear()
-            for text, data in self._boxes():
-                self.what.addItem(text, data)
+            for text, name in self._boxes():
+                self.what.addItem(text, name)
             splits = project.splits if project is not None else ()
             for text, data in (("all images", None), *((name, name) for name in splits)):
                 self.split.addItem(text, data)
@@ -208,11 +209,8 @@ class ExportPage(Page):
             return []
         if formats()[self.format.currentData()].kind == "masks":
             return [(labels.name, labels.name) for labels in label_sets(project.root, project.colours)]
-        every = [views for run in reversed(runs_of(project.root)) for views in run.all_views()]
-        return [
-            (v.run.title, v.run.id) if v.name == "default" else (f"{v.run.title} / {v.name}", str(v))
-            for v in every
-        ]
+        every = [v for run in reversed(runs_of(project.root)) for v in run.all_views() if v.name != OTHERS]
+        return [(views_title(v), v.run.id if v.name == "default" else str(v)) for v in every]
 
     def _suggest(self) -> None:
         """Name a free folder in the project, until the person names one."""

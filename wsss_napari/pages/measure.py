@@ -25,6 +25,7 @@ from engine.messages import Evaluate, Event, Finished
 from engine.store import label_sets, runs_of
 from wsss_napari.confusion import ConfusionPicture, cell_sentence
 from wsss_napari.desk import Desk
+from wsss_napari.map_files import OTHERS, views_title
 from wsss_napari.sweep_curve import SweepCurve
 
 __all__ = ["Measure", "summary"]
@@ -125,9 +126,9 @@ class Measure(QWidget):
             self.what.addItem(f"Labels {labels.name}", f"labels:{labels.name}")
         for run in reversed(runs_of(project.root)):
             for views in run.all_views():
-                name = run.title if views.name == "default" else f"{run.title} / {views.name}"
-                source = run.id if views.name == "default" else str(views)
-                self.what.addItem(f"Maps of {name}", f"source:{source}")
+                if views.name != OTHERS:
+                    source = run.id if views.name == "default" else str(views)
+                    self.what.addItem(f"Maps of {views_title(views)}", f"source:{source}")
         for text, data in (("all images", None), *((name, name) for name in project.splits)):
             self.split.addItem(text, data)
         self.what.setCurrentIndex(max(0, self.what.findData(chosen)))
