@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QLabel, QLineEdit, QWidget
 
-from engine.messages import Finished, Infer, Metrics, Progress, Started, Stopped, Train
+from engine.messages import Failed, Finished, Infer, Methods, Metrics, Progress, Said, Started, Stopped, Train
 from engine.store import new_run
 from engine.tags import ABSENT, PRESENT, UNKNOWN
 from wsss_napari import context_bar
@@ -434,6 +435,54 @@ def test_events_of_the_engine_reach_the_session(make_napari_viewer_proxy, monkey
     desk._on_event(Stopped(job=line.job.id))
     assert told == ["runs"] * 3
     assert job_title(line.job) == "Training cam"
+
+
+def test_settings_reach_the_jobs(make_napari_viewer_proxy, small_project, monkeypatch):
+    from wsss_napari import settings as module
+
+    found = {
+        "engine": {"device": "cpu", "threads": 3, "weights": "some/folder"},
+        "window": {"palette": "voc"},
+    }
+    monkeypatch.setattr(module, "plugin_settings", lambda name: found)
+    monkeypatch.setattr("wsss_napari.worker.Engine", Answering)
+    monkeypatch.setenv("WSSS_WEIGHTS", "")
+    viewer = make_napari_viewer_proxy()
+    desk = desk_of(viewer)
+    desk.session.open(small_project.root)
+    job = desk.job(Train, method="cam")
+    assert (job.device, job.threads, job.project) == ("cpu", 3, str(small_project.root))
+    assert desk.job(Train, method="cam", device="cuda").device == "cuda", "what a form says wins"
+    assert desk.job(Methods).threads is None, "a job that needs no device gets none"
+    assert desk.colours == ("#800000", "#008000", "#808000")
+    assert desk.submit(job) == job.id
+    assert os.environ["WSSS_WEIGHTS"] == "some/folder"
+
+
+def test_news_go_to_the_status_line_and_mistakes_become_notices(make_napari_viewer_proxy, monkeypatch):
+    viewer = make_napari_viewer_proxy()
+    desk = desk_of(viewer)
+    monkeypatch.setattr("wsss_napari.worker.Engine", Answering)
+    notices: list[tuple[str, str]] = []
+    monkeypatch.setattr(desk, "said", lambda level, text: notices.append((level, text)))
+    job = Train(method="cam")
+    desk.submit(job, quiet=True)
+    desk._on_event(Said(job=job.id, text="Looked at 6 images."))
+    assert viewer.status == "Looked at 6 images." and notices == []
+    desk._on_event(Said(job=job.id, text="Two are set aside.", level="warning"))
+    desk._on_event(Failed(job=job.id, message="told by the page itself"))
+    desk._on_event(Failed(job="another", message="No such run.", hint="Train one."))
+    assert notices == [("warning", "Two are set aside."), ("error", "No such run.\nTrain one.")]
+
+
+class Answering(Told):
+    """One that takes jobs and has Qt's name for its signals."""
+
+    event = Signal(object)
+
+    def submit(self, job, *, then=None) -> str:
+        self.jobs.append(JobLine(job))
+        return job.id
 
 
 def test_the_dock_works_from_any_folder(make_napari_viewer_proxy, tmp_path, monkeypatch):

@@ -854,14 +854,18 @@ def test_every_cut_of_a_label_is_damage(project: Project) -> None:
     mask = np.random.default_rng(0).integers(0, 4, (8, 10), dtype=np.uint8)
     labels.write("a", mask, "abc")
     whole = labels.path("a").read_bytes()
-    for cut in range(0, len(whole), 7):
+    cuts = range(0, len(whole), 7)
+    whole_yet = 0
+    for cut in cuts:
         labels.path("a").write_bytes(whole[:cut])
         assert labels.digest("a") == "", "it is made again"
-        if cut < len(whole) - 16:  # before the checksum of the pixels
-            with pytest.raises(UserError):
-                labels.read("a")
-        else:
-            np.testing.assert_array_equal(labels.read("a"), mask)
+        try:
+            found = labels.read("a")
+        except UserError:
+            continue
+        np.testing.assert_array_equal(found, mask)  # the cut lies behind the last pixel
+        whole_yet += 1
+    assert whole_yet <= 4
 
 
 def test_hostile_labels_are_sentences(project: Project) -> None:

@@ -6,6 +6,11 @@ of it ever imports torch; the engine works in a child process (see `wsss_napari.
 
 from __future__ import annotations
 
+from wsss_napari.ours import check_engine
+
 __all__ = ["__version__"]
+
+# `engine` is a name that others use too; without this look a stranger's would fail somewhere deep below.
+check_engine()
 
 __version__ = "0.1.0"

@@ -14,7 +14,6 @@ import napari
 
 from engine.errors import UserError
 from wsss_napari.dock import MainDock
-from wsss_napari.ours import check_engine
 
 __all__ = ["main", "open_dock"]
 
@@ -34,7 +33,6 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("project", nargs="?", type=Path, help="folder of a project (default: none)")
     parser.add_argument("--screenshots", type=Path, metavar="DIR", help="draw every page into DIR and close")
     found = parser.parse_args(words)
-    check_engine()
     try:
         if found.screenshots is not None:
             from wsss_napari.screenshots import shoot

@@ -181,10 +181,12 @@ class FrameClock:
     def frame(self) -> float:
         """Draw one frame and put it on the screen; return `time.perf_counter()` of the end of the drawing."""
         self._done = 0.0
-        self._native.repaint()
-        QApplication.processEvents()
-        if not self._done:
-            raise RuntimeError("the canvas was not drawn; is the window shown?")
+        self._native.update()
+        late = time.perf_counter() + 10
+        while not self._done:
+            QApplication.processEvents()
+            if time.perf_counter() > late:
+                raise RuntimeError("the canvas was not drawn; is the window shown?")
         return self._done
 
     def _drawn(self, _: Any = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +28,7 @@ from engine.messages import (
 )
 from wsss_napari import palette
 from wsss_napari._compat import bare, drop_dead_slots, when_gone
+from wsss_napari.history import History
 from wsss_napari.keys import Keys
 from wsss_napari.layers import Layers
 from wsss_napari.session import Session, session_of
@@ -82,7 +84,7 @@ class Desk:
         return self._viewer()
 
     @property
-    def history(self) -> Any:
+    def history(self) -> History:
         """The one undo of this viewer."""
         return self.session.history
 
@@ -97,6 +99,9 @@ class Desk:
         if self._engine is None:
             from wsss_napari.worker import Engine
 
+            if self.settings.weights:
+                # The child inherits our environment, and the engine looks there first.
+                os.environ["WSSS_WEIGHTS"] = self.settings.weights
             self._engine = Engine()
             self._engine.event.connect(self._on_event)
             waiting, self._waiting = self._waiting, []

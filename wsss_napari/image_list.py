@@ -216,7 +216,7 @@ class _Painter(QStyledItemDelegate):
             note = QColor(ink)
             note.setAlphaF(0.6)
             painter.setPen(note)
-            words = "untagged" if (states == UNKNOWN).any() else "background only"
+            words = "untagged" if (states == UNKNOWN).any() else "background"
             painter.drawText(room, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop, words)
             return
         x, y = room.left(), room.top()

@@ -81,6 +81,13 @@ class MaskView:
             return self._fixed
         return apply(rule, self._best, self._which, self.classes, out=self._buffer)
 
+    def value_at(self, rule: LabelRule, row: int, column: int) -> int:
+        """Return what the mask of a rule holds at one pixel."""
+        if self._fixed is not None:
+            return int(self._fixed[row, column])
+        here = (slice(row, row + 1), slice(column, column + 1))
+        return int(apply(rule, self._best[here].copy(), self._which[here].copy(), self.classes)[0, 0])
+
     def histogram(self) -> NDArray[np.int64]:
         """Return the pixels whose best class is k by their score, [K, 64] int64."""
         count = len(self.classes)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import napari
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
 from wsss_napari._compat import dismiss_notices, main_window
@@ -78,6 +79,8 @@ def settle(dock: MainDock, patience: float = _PATIENCE) -> None:
     quiet = 0
     while quiet < 12 and time.monotonic() < end:
         QApplication.processEvents()
+        # Only a running event loop deletes what was given to deleteLater, and here there is none.
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         page = dock.current
         waiting = (page is not None and page.busy) or dock.desk.working
         quiet = 0 if waiting else quiet + 1

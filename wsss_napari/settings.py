@@ -17,6 +17,7 @@ class Settings:
     Attributes:
         device: auto, cpu, cuda or cuda:N.
         threads: Threads of the engine; 0 means one less than there are cores.
+        weights: Folder in which weights of backbones are looked for first; empty for `$WSSS_WEIGHTS`.
         cache: Megabytes that thumbnails may take in memory.
         palette: `safe` (colour-blind safe, the project's own) or `voc`.
         colormap: Colours of heat maps: inferno, turbo, viridis or magma.
@@ -24,6 +25,7 @@ class Settings:
 
     device: str = "auto"
     threads: int = 0
+    weights: str = ""
     cache: int = 128
     palette: str = "safe"
     colormap: str = "inferno"

@@ -82,9 +82,12 @@ class SideBySide:
         grid = _grid(viewer)
         if self._before is None:
             self._before = (grid.enabled, grid.stride, tuple(grid.shape))
-            self._hidden = [layer for layer in viewer.layers if layer.visible]
-            for layer in self._hidden:
+        # Also what came meanwhile, such as the maps of the next image: it would take a cell.
+        boxes_there = [self._layers.get(k) for k in self._layers.keys if k.startswith(_KEY)]
+        for layer in viewer.layers:
+            if layer.visible and layer not in boxes_there:
                 layer.visible = False
+                self._hidden.append(layer)
         for at, box in enumerate(boxes[:MOST]):
             layer = self._layers.show_image(f"{_KEY}{at}", box.pixels, box.caption, place="correction")
             layer.name = box.caption

@@ -24,7 +24,6 @@ _SHIFT = 18
 def why_text(
     view: MaskView,
     rule: LabelRule,
-    mask_value: int,
     pixel: tuple[int, int],
     classes: Sequence[str],
     colours: Sequence[str],
@@ -34,7 +33,6 @@ def why_text(
     Args:
         view: The maps of the image.
         rule: The label rule.
-        mask_value: What the mask holds at the pixel.
         pixel: (row, column) in px.
         classes: Names of the project's classes.
         colours: `#RRGGBB` of each.
@@ -47,7 +45,8 @@ def why_text(
             f"&nbsp;&nbsp;</td><td align='right'>{score.score:.2f}&nbsp;&nbsp;</td><td align='right'>{score.raw:.3g}</td></tr>"
         )
     names = {0: "background", UNSURE: "unsure"}
-    found = names.get(mask_value) or classes[mask_value - 1]
+    value = view.value_at(rule, *pixel)
+    found = names.get(value) or classes[value - 1]
     if view.has_rule:
         low, high = (float(v) for v in rule.limits())
         bar = f"threshold {low:.3g}" if low == high else f"unsure from {low:.3g} to {high:.3g}"

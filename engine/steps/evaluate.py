@@ -42,6 +42,12 @@ def run(job: Evaluate, desk: Work) -> Generator[Event, None, dict[str, Any]]:
             "--sweep tries every threshold.",
             "Remove one of the two.",
         )
+    if job.threshold is not None and not 0 <= job.threshold <= 1:
+        raise UserError(
+            f"--threshold {job.threshold:g} is out of its limits.",
+            "A number from 0 to 1 is accepted.",
+            "The default is 0.2.",
+        )
     project = open_project(job.project)
     if project.truth_place is None:
         raise UserError(
@@ -81,12 +87,6 @@ def _maps(project: Project, job: Evaluate, stems: list[str]) -> Generator[Event,
     source = source_of(project.root, job.source or "")
     chosen = yield from _those(stems, set(source.stems()), str(source))
     count = len(project.classes)
-    if job.threshold is not None and not 0 <= job.threshold <= 1:
-        raise UserError(
-            f"--threshold {job.threshold:g} is out of its limits.",
-            "A number from 0 to 1 is accepted.",
-            "The default is 0.2.",
-        )
     threshold = job.threshold if job.threshold is not None else 0.2
     rule = labels.LabelRule("constant", threshold)
     sweep, confusion = metrics.Sweep(THRESHOLDS, count), metrics.Confusion(count)

@@ -9,14 +9,15 @@ from qtpy.QtCore import QTimer
 
 from engine.errors import UserError
 from engine.labels import LabelRule, clean
-from engine.messages import Event, Infer, Label, Viewed, command
+from engine.messages import Event, Label, Viewed, command
 from engine.metrics import image_report
 from engine.results import CamStack
 from engine.store import Views, label_sets
 from engine.store.truth import has_truth, read_truth
+from engine.tags import PRESENT
 from wsss_napari.class_toggles import Switch
 from wsss_napari.desk import Desk
-from wsss_napari.estimates import infer_text
+from wsss_napari.explore_jobs import ExploreJobs
 from wsss_napari.explore_layers import ExploreLayers
 from wsss_napari.map_files import OTHERS, read_maps
 from wsss_napari.mask_view import MaskView, merged, shares
@@ -52,7 +53,7 @@ class ExplorePage(Page):
         self._off: set[int] = set()
         self._extra: set[int] = set()
         self._settled = self.panel.rule.rule
-        self._engine: Any = None
+        self.jobs = ExploreJobs(desk)
         self.layers = ExploreLayers(desk.layers)
         self.compare = SideBySide(desk.layers)
         self.why = WhyPixel(desk.layers, self._why)
@@ -84,23 +85,22 @@ class ExplorePage(Page):
         panel.compare.toggled.connect(self._compare)
         panel.boxes.itemChanged.connect(lambda _item: self._compare(panel.compare.isChecked()))
         panel.use.clicked.connect(self._offer_labels)
+        panel.redraw.clicked.connect(lambda: self._draw((self.session.image or "",)))
         panel.labels.asked.connect(self._make_labels)
+        panel.labels.rest_asked.connect(lambda: self._draw(()))
         panel.labels.closed.connect(lambda: panel.show_labels_panel(False))
         panel.labels.changed.connect(self.command_changed)
         for signal in (events.image, events.run, events.views, events.project):
             signal.connect(self._changed)
         events.cls.connect(self._show_visible)
         self.session.labels_changed.connect(self._labels_changed)
+        self.session.tags_changed.connect(self._tags_changed)
         self.desk.plots.follow_theme(panel.rule)
         self.desk.keys.bind(
             "explore",
             {"compare": lambda _: panel.compare.toggle(), "why": lambda _: panel.why.toggle()},
         )
-        self.desk.when_engine(self._meet)
-
-    def _meet(self, engine: Any) -> None:
-        self._engine = engine
-        engine.event.connect(self._on_event)
+        self.desk.when_engine(lambda engine: engine.event.connect(self._on_event))
 
     def enter(self) -> None:
         """Show the maps of the image in front."""
@@ -116,23 +116,16 @@ class ExplorePage(Page):
 
     def command(self) -> str | None:
         """Return the line that makes the labels, or the one that draws the maps first."""
-        if self.view is not None:
-            return command(self._label_job())
-        run, image = self.session.chosen_run, self.session.image
-        if run is None or image is None:
-            return None
-        return command(self.desk.job(Infer, run=run.id, images=(image,), views=self.session.views))
-
-    @property
-    def source(self) -> Views | None:
-        """The views that are shown, drawn or not."""
-        run = self.session.chosen_run
-        return None if run is None else run.views(self.session.views)
+        label = self._label_job()
+        if self.view is not None and label is not None:
+            return command(label)
+        job = self.jobs.draw((self.session.image,)) if self.session.image is not None else None
+        return None if job is None else command(job)
 
     def load(self) -> None:
         """Read the maps of the image in front and show them, or say what is missing."""
         self.view = self._drawn = self._truth = None
-        project, image, source = self.session.project, self.session.image, self.source
+        project, image, source = self.session.project, self.session.image, self.jobs.source
         if project is None:
             self.show_hint("No project is open. Open one above, or make one on the Tags page.")
         elif source is None:
@@ -144,6 +137,7 @@ class ExplorePage(Page):
             if self._shown:  # another page in front: reading every image it steps through would slow it
                 self._read(source, image)
         if self.view is None and _LAST.get(self.desk) is self:
+            self.panel.compare.setChecked(False)
             self.layers.clear()
         self.command_changed.emit()
 
@@ -157,12 +151,13 @@ class ExplorePage(Page):
         self._drawn, why = read_maps(project, source, image)
         if self._drawn is None:
             count = len(project.usable) - len(source.stems())
-            self.panel.show_missing(why, count, infer_text(self._jobs(), count), self._drawing())
+            self.panel.show_missing(why, count, self.jobs.estimate(count), self.jobs.drawing(image))
             return
         stack = self._drawn
-        others, _ = read_maps(project, source.run.views(OTHERS), image)
-        if others is not None:
-            stack = merged(stack, others)
+        extra = source.run.views(OTHERS)
+        if extra.facts.get("weights") == source.facts.get("weights"):
+            others, _ = read_maps(project, extra, image)
+            stack = stack if others is None else merged(stack, others)
         try:
             self._truth = read_truth(project, image) if has_truth(project, image) else None
         except UserError as error:
@@ -192,16 +187,31 @@ class ExplorePage(Page):
             switches.append(Switch(cls, names[cls], self.desk.colours[cls], cls in view.classes, tip))
         self.panel.toggles.show_classes(
             switches,
-            others=len(stack.classes) < len(names) and self.source is not None and self._has_weights(),
+            others=len(stack.classes) < len(names) and self.jobs.source is not None and self._has_weights(),
         )
         told = [names[c] for c in flat if c in view.classes]
-        empty = "No class is tagged in this image, so all of it is background." if not stack.classes else ""
-        self.panel.show_notice(
-            f"{', '.join(told)}: no evidence. The map's peak is next to nothing, so its colours are noise."
-            if told
-            else empty
-        )
+        if self._outdated():
+            self.panel.show_notice("The tags of this image changed since its maps were drawn.", redraw=True)
+        elif told:
+            noise = "no evidence. The map's peak is next to nothing, so its colours are noise."
+            self.panel.show_notice(f"{', '.join(told)}: {noise}")
+        elif not stack.classes:
+            self.panel.show_notice("No class is tagged in this image, so all of it is background.")
+        else:
+            self.panel.show_notice("")
         self.panel.rule.show_scores(view.histogram(), [self.desk.colours[c] for c in view.classes])
+
+    def _outdated(self) -> bool:
+        """Return whether the maps are those of tags that the image no longer has."""
+        project, drawn = self.session.project, self._drawn
+        if project is None or drawn is None or drawn.facts.get("classes") != "present":
+            return False
+        row = project.tags().row(drawn.image)
+        return {c for c, state in enumerate(row) if state == PRESENT} != set(drawn.classes)
+
+    def _tags_changed(self, stems: tuple[str, ...]) -> None:
+        if self.session.image in stems and self.view is not None:
+            self._show_classes()
 
     def _has_weights(self) -> bool:
         run = self.session.chosen_run
@@ -299,20 +309,15 @@ class ExplorePage(Page):
         height, width = view.stack.size
         if not (0 <= row < height and 0 <= column < width):
             return None
-        mask = view.mask(self.panel.rule.rule)
-        return why_text(
-            view,
-            self.panel.rule.rule,
-            int(mask[row, column]),
-            (row, column),
-            project.classes,
-            self.desk.colours,
-        )
+        return why_text(view, self.panel.rule.rule, (row, column), project.classes, self.desk.colours)
 
     def _compare(self, on: bool) -> None:
         self.panel.boxes.setVisible(self.panel.compare.isChecked())
         if not on or self.session.project is None or self.session.image is None:
-            self.compare.end()
+            if self.compare.on:
+                self.compare.end()
+                self._show_visible()
+                self.layers.style_mask(self.panel.mask.currentData())
             return
         boxes = self.desk.guard(
             boxes_of,
@@ -327,75 +332,53 @@ class ExplorePage(Page):
         self.compare.show(boxes or ())
 
     def _labels_changed(self) -> None:
-        project, image, source = self.session.project, self.session.image, self.source
+        project, image, source = self.session.project, self.session.image, self.jobs.source
         if project is not None and image is not None:
             self.panel.offer_boxes(offered(project, image), first=str(source) if source is not None else "")
         self._offer_again()
 
     def _draw(self, images: tuple[str, ...]) -> None:
-        run = self.session.chosen_run
-        if run is not None:
-            self.desk.submit(
-                self.desk.job(Infer, run=run.id, images=images, views=self.session.views), then=self._drew
-            )
+        job = self.jobs.draw(images)
+        if job is not None:
+            self.desk.submit(job, then=self._drew)
             self.load()
 
     def _draw_others(self) -> None:
-        run, image, source = self.session.chosen_run, self.session.image, self.source
-        if run is not None and image is not None and source is not None:
-            settings = {**source.facts.get("settings", {}), "classes": "all"}
-            job = self.desk.job(Infer, run=run.id, images=(image,), views=OTHERS, settings=settings)
+        job = self.jobs.draw_others(self.session.image) if self.session.image is not None else None
+        if job is not None:
             self.panel.toggles.others.setEnabled(not self.desk.submit(job, then=self._drew))
 
     def _drew(self, _ending: Event) -> None:
         self.panel.toggles.others.setEnabled(True)
         self.load()
 
-    def _drawing(self) -> bool:
-        run, image = self.session.run, self.session.image
-        return any(
-            isinstance(j.job, Infer)
-            and j.open
-            and j.job.run == run
-            and (image in j.job.images or not j.job.images)
-            for j in self._jobs()
-        )
-
-    def _jobs(self) -> list[Any]:
-        return [] if self._engine is None else list(self._engine.jobs)
-
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Viewed) and event.kind == CamStack.KIND and event.image == self.session.image:
             self._reload.start()
 
-    def _label_job(self) -> Label:
-        rule, source = self.panel.rule.rule, self.source
-        assert source is not None
-        return self.desk.job(
-            Label,
-            source=source.run.id if source.name == "default" else str(source),
-            name=self.panel.labels.name.text(),
-            background=rule.text(),
-            ignore=rule.ignore_text(),
-            min_region=rule.min_region,
-            crf=self.panel.labels.crf.currentText(),
-        )
+    def _label_job(self) -> Label | None:
+        panel = self.panel.labels
+        return self.jobs.label(self.panel.rule.rule, panel.name.text(), panel.crf.currentText())
 
     def _offer_labels(self) -> None:
         self.panel.show_labels_panel(True)
         self._offer_again()
 
     def _offer_again(self) -> None:
-        project, source, view = self.session.project, self.source, self.view
+        project, source, view = self.session.project, self.jobs.source, self.view
         if project is None or source is None or view is None or self.panel.labels.isHidden():
             return
         taken = frozenset(s.name for s in label_sets(project.root, project.colours))
         tagged = () if self._drawn is None else self._drawn.classes
         off = len([c for c in tagged if c not in view.classes])
-        self.panel.labels.show_for(len(source.stems()), taken, off)
+        drawn = len(source.stems())
+        missing = len(project.usable) - drawn
+        self.panel.labels.show_for(drawn, missing, self.jobs.estimate(missing), taken, off)
 
     def _make_labels(self) -> None:
-        self.desk.submit(self._label_job())
+        job = self._label_job()
+        if job is not None:
+            self.desk.submit(job)
         self.panel.show_labels_panel(False)
 
     def _choose_views(self, index: int) -> None:

@@ -41,6 +41,9 @@ class ExploreBody(QWidget):
         self.notice = QLabel(self)
         self.notice.setWordWrap(True)
         self.notice.setProperty("wsss", "warning")
+        self.redraw = QPushButton("Draw again", self)
+        self.redraw.setProperty("wsss", "quiet")
+        self.redraw.setToolTip("Draw the maps of this image for its tags of today")
         self.no_rule = QLabel(
             "These maps come with their own background score, so there is no threshold to set.", self
         )
@@ -61,7 +64,10 @@ class ExploreBody(QWidget):
         column.setSpacing(8)
         column.addWidget(self.toggles)
         column.addLayout(self._looks)
-        column.addWidget(self.notice)
+        warning = QHBoxLayout()
+        warning.addWidget(self.notice, 1)
+        warning.addWidget(self.redraw)
+        column.addLayout(warning)
         column.addWidget(self.no_rule)
         column.addWidget(self.rule)
         column.addWidget(self.figures)
@@ -112,8 +118,9 @@ class ExploreBody(QWidget):
         self.no_rule.setVisible(not has_rule)
         self.truth.setEnabled(has_truth)
 
-    def show_notice(self, text: str) -> None:
-        """Show a warning over the histogram, or none."""
+    def show_notice(self, text: str, *, redraw: bool = False) -> None:
+        """Show a warning over the histogram, or none; `redraw` offers to draw the maps again."""
+        self.redraw.setVisible(redraw)
         self.notice.setText(text)
         self.notice.setVisible(bool(text))
 

@@ -21,11 +21,13 @@ class MakeLabels(QWidget):
         asked: Make the labels.
         closed: Not now.
         changed: The name or the CRF changed.
+        rest_asked: Draw the maps of the images that have none.
     """
 
     asked = Signal()
     closed = Signal()
     changed = Signal()
+    rest_asked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -42,6 +44,9 @@ class MakeLabels(QWidget):
         self.note = QLabel(self)
         self.note.setWordWrap(True)
         self.note.setProperty("wsss", "note")
+        self.rest = QPushButton(self)
+        self.rest.setToolTip("Images without maps get no label")
+        self.rest.clicked.connect(self.rest_asked)
         self.go = QPushButton("Make labels", self)
         self.go.setProperty("wsss", "primary")
         self.go.clicked.connect(self.asked)
@@ -56,6 +61,7 @@ class MakeLabels(QWidget):
         form.addRow("Name", self.name)
         form.addRow("CRF", self.crf)
         form.addRow(self.note)
+        form.addRow(self.rest)
         form.addRow(row)
         self.name.textChanged.connect(self._check)
         self.crf.currentTextChanged.connect(lambda _text: self._check())
@@ -63,15 +69,19 @@ class MakeLabels(QWidget):
         self._taken: frozenset[str] = frozenset()
         self._off = 0
 
-    def show_for(self, images: int, taken: frozenset[str], off: int) -> None:
+    def show_for(self, images: int, missing: int, time: str, taken: frozenset[str], off: int) -> None:
         """Say what will happen.
 
         Args:
             images: Images that have maps.
+            missing: Images that have none.
+            time: What drawing those takes, in words, or empty.
             taken: Names of the labels that there are.
             off: Classes of this image that are switched off on the page.
         """
         self._images, self._taken, self._off = images, taken, off
+        self.rest.setVisible(missing > 0)
+        self.rest.setText(f"Draw maps of the other {missing} first" + (f" ({time})" if time else ""))
         self._check()
 
     def _check(self, _text: Any = "") -> None:
