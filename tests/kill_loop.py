@@ -248,7 +248,7 @@ def do(job: Job, moment: float | None) -> tuple[list[Event], list[psutil.Process
 
 
 def do_in_application(job: Job, moment: float) -> tuple[list[Event], list[psutil.Process]]:
-    """Do a job in an application's engine, and kill the application `moment` seconds after the job began."""
+    """Do a job in an application's engine, and kill the application a while after the job began."""
     with tempfile.TemporaryDirectory() as folder:
         paper = Path(folder, "job.json")
         paper.write_bytes(encode(job))
@@ -256,7 +256,9 @@ def do_in_application(job: Job, moment: float) -> tuple[list[Event], list[psutil
         command = [sys.executable, str(Path(__file__).with_name("kill_app.py")), str(paper)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as app:
             json.loads(app.stdout.readline())  # the engine has begun
-            lines, family = listen(os.dup(app.stdout.fileno()), app.pid, time.monotonic() + moment)
+            # Half: what is imported and opened before the first event counts in `moment`.
+            deadline = time.monotonic() + moment / 2
+            lines, family = listen(os.dup(app.stdout.fileno()), app.pid, deadline)
     return [decode(line) for line in lines], family
 
 

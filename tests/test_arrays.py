@@ -87,7 +87,9 @@ def test_objects_are_never_written_and_never_read(tmp_path: Path) -> None:
 
     objects = header("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }") + pickle.dumps([Payload()])
     assert "pickled objects" in told(zipped(tmp_path / "b.npz", x=objects))
-    nested = header("{'descr': [('a', '|O')], 'fortran_order': False, 'shape': (1,), }") + pickle.dumps([Payload()])
+    nested = header("{'descr': [('a', '|O')], 'fortran_order': False, 'shape': (1,), }") + pickle.dumps(
+        [Payload()]
+    )
     assert "pickled objects" in told(zipped(tmp_path / "c.npz", x=nested))
     assert not (tmp_path / "ran").exists()
 
@@ -122,7 +124,9 @@ def test_forged_headers(tmp_path: Path, name: str) -> None:
     told(zipped(tmp_path / "b.npz", x=header(text, b"\x02\x00") + data))
 
 
-@pytest.mark.parametrize("part", [b"", b"\x93NUMPY", b"\x93NUMPY\x09\x00", b"\x93NUMPY\x01\x00\xff\xff", b"plain text"])
+@pytest.mark.parametrize(
+    "part", [b"", b"\x93NUMPY", b"\x93NUMPY\x09\x00", b"\x93NUMPY\x01\x00\xff\xff", b"plain text"]
+)
 def test_parts_that_are_no_arrays(tmp_path: Path, part: bytes) -> None:
     told(zipped(tmp_path / "a.npz", x=part))
 
@@ -191,7 +195,9 @@ def test_every_cut_is_damage_and_never_an_empty_file(tmp_path: Path, compressed:
         told(path)
 
 
-@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize(
+    "compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
 def test_wrong_bytes_give_a_sentence_or_the_array(tmp_path: Path, compression: int) -> None:
     part = io.BytesIO()
     np.save(part, ARRAYS["maps"])
@@ -218,7 +224,10 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         assert "no file" in told(tmp_path / "pipe.npz")
     with zipfile.ZipFile(tmp_path / "empty.npz", "w"):
         pass
-    assert read_npz(tmp_path / "empty.npz") == ({}, {})  # an archive of nothing holds nothing: its readers ask by name
+    assert read_npz(tmp_path / "empty.npz") == (
+        {},
+        {},
+    )  # an archive of nothing holds nothing: its readers ask by name
 
 
 def test_names_in_the_archive_never_become_files(tmp_path: Path) -> None:

@@ -24,7 +24,12 @@ posix = pytest.mark.skipif(os.name == "nt", reason="POSIX rights, limits and fol
 def child(code: str, *words: str, **how) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True, timeout=60, **how
+        [sys.executable, "-c", code, *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **how,
     )
 
 

@@ -67,10 +67,17 @@ def make_project(folder: Path) -> Project:
         images.append(Image(f"i{n}", file.name, *size, sha256=digest(file)))
         stems.append(f"i{n}")
     states = np.array([[1, 0, 1], [0, 1, -1], [-1, -1, -1], [0, 0, 1]], np.int8)
-    return create(folder / "project", images=images, image_folder=folder / "images", tags=Tags(CLASSES, tuple(stems), states))
+    return create(
+        folder / "project",
+        images=images,
+        image_folder=folder / "images",
+        tags=Tags(CLASSES, tuple(stems), states),
+    )
 
 
-def train(project: Project, name: str, cls: type[Method[Any, Any]], stop=lambda: False, **other: Any) -> list[Any]:
+def train(
+    project: Project, name: str, cls: type[Method[Any, Any]], stop=lambda: False, **other: Any
+) -> list[Any]:
     values = {"settings": small(cls), **PLAN, **other}
     return list(run(Train(project=str(project.root), method=name, **values), stop))
 
@@ -160,7 +167,9 @@ class TestConformance:
             batch = Batch(images, tags, ("a", "b", "c"), known, 1, torch.tensor([[1.0, 1, 2], [2, 2, 0]]))
             net.zero_grad()
             losses = method.training_step(net, batch, Clock(0, 10, 0))
-            assert losses and all(v.shape == () and torch.isfinite(v) for v in losses.values()), "named scalars"
+            assert losses and all(v.shape == () and torch.isfinite(v) for v in losses.values()), (
+                "named scalars"
+            )
             total = torch.stack(list(losses.values())).sum()
             assert total.requires_grad
             total.backward()
@@ -187,7 +196,10 @@ class TestConformance:
         events = train(trained, name, cls, lambda: next(asked) >= 2 * after + 1, run=other)
         assert isinstance(events[-1], Stopped) and events[-1].resumable, events[-1]
         assert isinstance(train(trained, name, cls, run=other, resume=True)[-1], Finished)
-        assert run_of(trained.root, other).weights.read_bytes() == run_of(trained.root, "whole").weights.read_bytes()
+        assert (
+            run_of(trained.root, other).weights.read_bytes()
+            == run_of(trained.root, "whole").weights.read_bytes()
+        )
 
     def test_it_draws_tagged_and_untagged_images(self, trained, cls) -> None:
         ending = infer(trained, "whole")
@@ -197,7 +209,10 @@ class TestConformance:
         assert views.facts["kinds"] == list(cls.SHOWS) and "cams" in cls.SHOWS
         for stem in trained.usable:
             stack = CamStack.load(views.path(stem))
-            assert stack.image == stem and stack.size == (trained.images[stem].height, trained.images[stem].width)
+            assert stack.image == stem and stack.size == (
+                trained.images[stem].height,
+                trained.images[stem].width,
+            )
             assert stack.classes == trained.tags().present(stem), "the tags that are present, by default"
             assert stack.maps.dtype == np.float16 and np.isfinite(stack.maps).all()
             assert stack.maps.min(initial=0) >= 0 and stack.maps.max(initial=0) <= 1
@@ -225,7 +240,11 @@ class TestConformance:
             part.path(stem).unlink(missing_ok=True)
         assert isinstance(infer(trained, "whole", "stopped"), Finished)
         for stem in trained.usable:
-            same(CamStack.load(part.path(stem)), CamStack.load(source_of(trained.root, "whole").path(stem)), 2e-3)
+            same(
+                CamStack.load(part.path(stem)),
+                CamStack.load(source_of(trained.root, "whole").path(stem)),
+                2e-3,
+            )
 
     def test_a_batch_is_its_images_one_by_one(self, built) -> None:
         method, net = built
@@ -265,7 +284,9 @@ class TestConformance:
         for settings in ({"backbonee": "x"}, {"preset": "no such"}, {"zoom_low": "9"}):
             ending = train(trained, name, cls, settings={**small(cls), **settings})[-1]
             assert isinstance(ending, Failed) and ending.mistake, ending
-        ending = list(run(Infer(project=str(trained.root), run="whole", settings={"scalse": "1"}, threads=1)))[-1]
+        ending = list(
+            run(Infer(project=str(trained.root), run="whole", settings={"scalse": "1"}, threads=1))
+        )[-1]
         assert isinstance(ending, Failed) and ending.mistake and "scalse" in ending.message
         assert sorted(p.name for p in (trained.root / "runs").iterdir()) == before
 
@@ -273,7 +294,9 @@ class TestConformance:
         assert_offered(cls, name, capsys, qtbot)
 
 
-def assert_offered(cls: type[Method[Any, Any]], name: str, capsys: pytest.CaptureFixture[str], qtbot: Any) -> None:
+def assert_offered(
+    cls: type[Method[Any, Any]], name: str, capsys: pytest.CaptureFixture[str], qtbot: Any
+) -> None:
     """Look for a method wherever people choose one."""
     from wsss_napari.forms import Form
 
@@ -387,7 +410,9 @@ def test_a_file_dropped_in_is_offered_everywhere(dropped: Path, capsys, qtbot) -
     assert_offered(found, "dummy", capsys, qtbot)
     assert main(["methods", "--json"]) == 0
     rows = {m["name"]: m for m in json.loads(capsys.readouterr().out)["methods"]}
-    assert rows["dummy"]["sentence"].startswith("Light up") and rows["dummy"]["presets"]["train"] == {"loud": {"gain": 2.0}}
+    assert rows["dummy"]["sentence"].startswith("Light up") and rows["dummy"]["presets"]["train"] == {
+        "loud": {"gain": 2.0}
+    }
     assert rows["dummy"]["departs"] == ["There is no paper (gain)."] and "2026" in rows["dummy"]["citation"]
     assert main(["train", "dummyy", "--help"]) == 2 and "Did you mean 'dummy'?" in capsys.readouterr().err
 
@@ -406,7 +431,9 @@ def test_a_file_dropped_in_keeps_every_promise(dropped: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_is_listed_with_the_reason_and_the_others_stay(dropped: Path, capsys, name: str) -> None:
+def test_a_broken_file_is_listed_with_the_reason_and_the_others_stay(
+    dropped: Path, capsys, name: str
+) -> None:
     text, reason = BROKEN[name]
     (dropped / f"{name}.py").write_text(text)
     cards = {c.name: c for c in list_methods()}

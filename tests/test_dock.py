@@ -193,7 +193,7 @@ def test_news_put_a_dot_on_a_page_until_it_is_opened(make_napari_viewer_proxy, m
     assert dock.tabs.tabIcon(1).isNull()
 
 
-def test_a_dock_that_is_closed_is_forgotten_and_can_be_opened_again(dock, qtbot):
+def test_a_dock_that_is_closed_is_forgotten_and_can_be_opened_again(dock, qtbot, monkeypatch):
     viewer, session = dock.desk.viewer, dock.session
     entered: list[str] = []
     page = dock.current
@@ -212,6 +212,8 @@ def test_a_dock_that_is_closed_is_forgotten_and_can_be_opened_again(dock, qtbot)
     session.set_tag(session.image, 0, UNKNOWN)
     session.runs_changed.emit()
     viewer.theme = "light"
+    monkeypatch.setattr("wsss_napari.worker.Engine", Answering)
+    assert desk_of(viewer).engine.jobs == [], "who waited for the engine and is gone is not called"
     again = Dock(viewer, TAGS)
     viewer.window.add_dock_widget(again, name="WSSS")
     assert again.context.search.text() == session.image

@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 
 @pytest.mark.skipif(os.name == "nt", reason="forks, and signal 9")
 @pytest.mark.parametrize(
-    ("rounds", "flags"), [(5, []), (2, ["--application"])], ids=["engine", "application"]
+    ("rounds", "flags"), [(5, []), (1, ["--application"])], ids=["engine", "application"]
 )
 def test_killed_at_random_moments(rounds: int, flags: list[str], tmp_path: Path) -> None:
     paths = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -68,7 +68,9 @@ def test_the_table_says_it_all() -> None:
     json.dumps([dataclasses.asdict(f) for f in TABLE.values()], allow_nan=False)
 
 
-@pytest.mark.parametrize("hint", [list, dict[str, int], int | str, bytes, tuple[str, ...], Literal[1, 2], Any])
+@pytest.mark.parametrize(
+    "hint", [list, dict[str, int], int | str, bytes, tuple[str, ...], Literal[1, 2], Any]
+)
 def test_types_without_a_form_field_are_a_mistake_of_the_programmer(hint: Any) -> None:
     cls = dataclasses.make_dataclass("Odd", [("x", hint, dataclasses.field(default=None))], frozen=True)
     with pytest.raises(TypeError, match="x: "):
@@ -85,7 +87,13 @@ WORDS = {
     "count": [("7", 7), (" 7 ", 7), (7, 7), (7.0, 7)],
     "rate": [("2e-05", 2e-05), (1, 1.0), ("1", 1.0), ("0", 0.0)],
     "kind": [(" b ", "b"), ("both", "both")],
-    "scales": [("1, 0.5,2", (1.0, 0.5, 2.0)), ("1", (1.0,)), (0.25, (0.25,)), ([1, 2], (1.0, 2.0)), ("1,", (1.0,))],
+    "scales": [
+        ("1, 0.5,2", (1.0, 0.5, 2.0)),
+        ("1", (1.0,)),
+        (0.25, (0.25,)),
+        ([1, 2], (1.0, 2.0)),
+        ("1,", (1.0,)),
+    ],
     "steps": [("2,3", (2, 3)), ((1,), (1,))],
     "label": [(" two words ", "two words"), ("none", "none")],
     "perhaps": [("none", None), ("", None), ("None", None), (None, None), ("4", 4)],
@@ -94,7 +102,9 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize(("name", "given", "wanted"), [(n, *pair) for n, pairs in WORDS.items() for pair in pairs])
+@pytest.mark.parametrize(
+    ("name", "given", "wanted"), [(n, *pair) for n, pairs in WORDS.items() for pair in pairs]
+)
 def test_words_become_values(name: str, given: Any, wanted: Any) -> None:
     value = getattr(parse(Every, {name: given}), name)
     assert value == wanted and type(value) is type(wanted)
@@ -113,14 +123,19 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "given"), [(n, v) for n, values in WRONG.items() for v in values], ids=lambda v: repr(v)[:20])
+@pytest.mark.parametrize(
+    ("name", "given"), [(n, v) for n, values in WRONG.items() for v in values], ids=lambda v: repr(v)[:20]
+)
 def test_what_is_no_value_is_refused_by_name(name: str, given: Any) -> None:
     assert name in refused(**{name: given}).found
 
 
 def test_limits_units_and_the_default_are_told() -> None:
     error = refused(count=10)
-    assert error.accepted == "Accepted: a whole number from 1 to 9 (images)." and error.todo == "The default is 3."
+    assert (
+        error.accepted == "Accepted: a whole number from 1 to 9 (images)."
+        and error.todo == "The default is 3."
+    )
     assert "of at least 0" in refused(rate=-1).accepted
     assert "or none" in refused(perhaps=0).accepted
 
@@ -182,7 +197,8 @@ def test_values_survive_text_and_json(params: Every) -> None:
 
 
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda s: st.lists(s) | st.dictionaries(st.text(), s),
 )
 
 

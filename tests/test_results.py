@@ -154,7 +154,10 @@ def naive(maps: np.ndarray, size: tuple[int, int], cell: float, origin: float) -
             i2, j2 = min(i + 1, h - 1), min(j + 1, w - 1)
             m = maps.astype(np.float64)
             out[:, y, x] = (
-                m[:, i, j] * (1 - p) * (1 - q) + m[:, i, j2] * (1 - p) * q + m[:, i2, j] * p * (1 - q) + m[:, i2, j2] * p * q
+                m[:, i, j] * (1 - p) * (1 - q)
+                + m[:, i, j2] * (1 - p) * q
+                + m[:, i2, j] * p * (1 - q)
+                + m[:, i2, j2] * p * q
             )
     return out
 
@@ -186,4 +189,6 @@ def test_the_target_is_written_in_place() -> None:
     out = np.full((2, 19, 23), np.nan, np.float32)
     assert enlarge(maps, (19, 23), 4, 0, out) is out
     np.testing.assert_array_equal(out, enlarge(maps, (19, 23), 4, 0))
-    np.testing.assert_array_equal(stack(background=maps[0], maps=maps).full_background(), stack(maps=maps[:1].repeat(2, 0)).full()[0])
+    np.testing.assert_array_equal(
+        stack(background=maps[0], maps=maps).full_background(), stack(maps=maps[:1].repeat(2, 0)).full()[0]
+    )

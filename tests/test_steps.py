@@ -36,7 +36,17 @@ from engine.messages import (
 from engine.results import CamStack
 from engine.run import run
 from engine.steps.evaluate import THRESHOLDS
-from engine.store import Project, label_set, label_sets, new_run, open_project, run_of, runs_of, source_of, stale
+from engine.store import (
+    Project,
+    label_set,
+    label_sets,
+    new_run,
+    open_project,
+    run_of,
+    runs_of,
+    source_of,
+    stale,
+)
 from engine.store.truth import read_truth
 from engine.tags import PRESENT, UNKNOWN
 
@@ -66,12 +76,19 @@ def said(events: list[Any], level: str = "warning") -> str:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else b"/" for p in sorted(folder.rglob("*"))}
+    return {
+        str(p.relative_to(folder)): p.read_bytes() if p.is_file() else b"/" for p in sorted(folder.rglob("*"))
+    }
 
 
 def give_maps(project: Project, name: str = "hand", background: bool = False, **other: Any) -> str:
     """A run whose maps are the truth at 0.9 and a wrong half at 0.4, so that every result is known."""
-    made = new_run(project.root, name, name, {"method": "imported", "status": "finished", "classes": list(project.classes)})
+    made = new_run(
+        project.root,
+        name,
+        name,
+        {"method": "imported", "status": "finished", "classes": list(project.classes)},
+    )
     views = made.views()
     for stem in project.usable:
         truth = read_truth(project, stem)
@@ -108,16 +125,30 @@ def place(tmp_path: Path) -> Path:
 
 def new(place: Path, **other: Any) -> New:
     given = {"project": "project", "images": "images", "tags": "tags.csv", **other}
-    paths = {k: str(place / v) if k != "class_names" and v is not None else v for k, v in given.items() if k != "split"}
+    paths = {
+        k: str(place / v) if k != "class_names" and v is not None else v
+        for k, v in given.items()
+        if k != "split"
+    }
     return New(**paths, split=tuple(other.get("split", ())))
 
 
 def test_new(place: Path) -> None:
-    events = list(run(new(place, classes="classes.txt", truth="truth", split=[f"train={place / 'train.txt'}"])))
+    events = list(
+        run(new(place, classes="classes.txt", truth="truth", split=[f"train={place / 'train.txt'}"]))
+    )
     assert isinstance(events[-1], Finished), events[-1]
     result = events[-1].result
-    assert result["images"] == 3 and result["classes"] == ["zebra", "cow", "yak"] and result["splits"] == {"train": 2}
-    assert result["untagged"] == 1 and result["tags"] == {"zebra": 1, "cow": 1, "yak": 0} and result["set_aside"] == {}
+    assert (
+        result["images"] == 3
+        and result["classes"] == ["zebra", "cow", "yak"]
+        and result["splits"] == {"train": 2}
+    )
+    assert (
+        result["untagged"] == 1
+        and result["tags"] == {"zebra": 1, "cow": 1, "yak": 0}
+        and result["set_aside"] == {}
+    )
     project = open_project(place / "project")
     assert project.tags().row("a").tolist() == [1, 1, 0] and project.tags().row("b").tolist() == [0, -1, 0]
     assert project.tags().row("c").tolist() == [-1, -1, -1]
@@ -130,7 +161,11 @@ def test_new_takes_the_order_of_classes_from_the_file_or_from_the_person(place: 
     result = done(new(place, project="p2", tags=None, class_names=("q", "p")))
     assert result["classes"] == ["q", "p"] and result["untagged"] == 3
     assert not (open_project(place / "p2").tags().states != UNKNOWN).any()
-    assert done(new(place, project="p3", tags=None, classes="classes.txt"))["classes"] == ["zebra", "cow", "yak"]
+    assert done(new(place, project="p3", tags=None, classes="classes.txt"))["classes"] == [
+        "zebra",
+        "cow",
+        "yak",
+    ]
 
 
 def test_new_with_truth_in_the_order_of_voc(place: Path) -> None:
@@ -218,7 +253,9 @@ def test_images_that_cannot_be_used_are_set_aside_and_the_rest_go_on(place: Path
     project = open_project(place / "project")
     assert project.usable == ("a",)
     aside = {i.file: i.aside for i in project.images.values() if i.aside}
-    assert events[-1].result["set_aside"] == aside and {"b.png", "c.png", "c.jpg", "empty.png"} <= aside.keys()
+    assert (
+        events[-1].result["set_aside"] == aside and {"b.png", "c.png", "c.jpg", "empty.png"} <= aside.keys()
+    )
     assert "same name" in aside["c.jpg"] and all(aside.values()) and len(aside) == len(project.images) - 1
     assert "set aside" in said(events)
     assert "\n" not in "".join(aside) and "\a" not in "".join(project.images)
@@ -260,7 +297,9 @@ def test_labels_follow_their_rule(small_project: Project, background: str, ignor
             np.testing.assert_array_equal(mask, truth)  # 0.9 is above, 0.4 below
         if ignore:
             assert (mask[truth > 0] == truth[truth > 0]).all() and (mask[24:][truth[24:] == 0] == 255).all()
-    assert made.facts["source"] == "hand/default" and made.facts["made_by"]["rule"]["background"] in background
+    assert (
+        made.facts["source"] == "hand/default" and made.facts["made_by"]["rule"]["background"] in background
+    )
 
 
 def test_an_image_without_tags_is_all_background(small_project: Project) -> None:
@@ -363,9 +402,14 @@ def test_an_image_that_broke_is_passed_over_by_the_crf(small_project: Project) -
     small_project.path("im_001").write_bytes(b"no image any more")
     Pillow.fromarray(np.zeros((5, 5, 3), np.uint8)).save(small_project.path("im_002"))
     events = list(run(label(small_project, source, crf="irn")))
-    assert isinstance(events[-1], Finished) and sorted(events[-1].result["passed_over"]) == ["im_001", "im_002"]
+    assert isinstance(events[-1], Finished) and sorted(events[-1].result["passed_over"]) == [
+        "im_001",
+        "im_002",
+    ]
     assert events[-1].result["images"] == 4 and "im_001 was passed over" in said(events)
-    assert done(label(small_project, source, "plain"))["images"] == 6, "without a CRF the photograph is not needed"
+    assert done(label(small_project, source, "plain"))["images"] == 6, (
+        "without a CRF the photograph is not needed"
+    )
 
 
 @pytest.mark.parametrize(
@@ -384,7 +428,9 @@ def test_an_image_that_broke_is_passed_over_by_the_crf(small_project: Project) -
         ({"name": "corrected"}, "cannot name labels"),
     ],
 )
-def test_wrong_labels_are_sentences_and_leave_nothing(small_project: Project, other: dict[str, Any], found: str) -> None:
+def test_wrong_labels_are_sentences_and_leave_nothing(
+    small_project: Project, other: dict[str, Any], found: str
+) -> None:
     give_maps(small_project)
     before = tree(small_project.root)
     assert found in mistake(label(small_project, **{"source": "hand", **other}))
@@ -393,7 +439,10 @@ def test_wrong_labels_are_sentences_and_leave_nothing(small_project: Project, ot
 
 def test_labels_of_others_are_not_written_over(small_project: Project) -> None:
     source = give_maps(small_project)
-    for facts, found in (({"imported": {"format": "png"}}, "were imported"), (None, "not made by this command")):
+    for facts, found in (
+        ({"imported": {"format": "png"}}, "were imported"),
+        (None, "not made by this command"),
+    ):
         theirs = label_set(small_project.root, small_project.colours, "theirs", new=True)
         theirs.write("im_000", np.ones(SIZE, np.uint8))
         (theirs.folder / "rule.json").unlink(missing_ok=True)
@@ -417,7 +466,11 @@ def test_maps_that_do_not_fit_are_never_made_into_a_mask(small_project: Project)
     source = give_maps(small_project)
     path = source_of(small_project.root, source).path("im_000")
     good = CamStack.load(path)
-    for other, found in (({"size": (9, 9)}, "9 x 9 px"), ({"image": "im_001"}, "im_001"), ({"classes": (99,)}, "class 99")):
+    for other, found in (
+        ({"size": (9, 9)}, "9 x 9 px"),
+        ({"image": "im_001"}, "im_001"),
+        ({"classes": (99,)}, "class 99"),
+    ):
         CamStack(**{**vars(good), **other}).save(path)
         for job in (
             label(small_project, source),
@@ -470,7 +523,9 @@ def test_the_numbers_of_labels_are_those_counted_by_hand(squares: Project) -> No
     assert result["miou"] == pytest.approx((100 / 130 + 0.4) / 2)
     assert result["precision"] == pytest.approx((100 / 120 + 20 / 30) / 2)
     assert result["recall"] == pytest.approx((100 / 110 + 0.5) / 2)
-    assert result["noise"] == pytest.approx(10 / 30) and result["over_activation"]["zebra"] == pytest.approx(10 / 30)
+    assert result["noise"] == pytest.approx(10 / 30) and result["over_activation"]["zebra"] == pytest.approx(
+        10 / 30
+    )
     assert result["threshold"] is None and result["images"] == 2
     assert result["confusion"] == [[100, 10, 0, 0], [20, 20, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert result["classes"] == ["background", "zebra", "cow", "yak"]
@@ -480,16 +535,29 @@ def test_the_numbers_of_labels_are_those_counted_by_hand(squares: Project) -> No
 def test_a_source_at_a_threshold_and_swept(small_project: Project) -> None:
     source = give_maps(small_project)
     best = evaluate(small_project, source=source, threshold=0.5)
-    assert best["miou"] == 1 and best["threshold"] == 0.5 and best["source"] == "hand/default" and best["images"] == 6
+    assert (
+        best["miou"] == 1
+        and best["threshold"] == 0.5
+        and best["source"] == "hand/default"
+        and best["images"] == 6
+    )
     assert evaluate(small_project, source=source)["threshold"] == 0.2
     assert evaluate(small_project, source=source, threshold=1)["recall"] < 0.5
     sweep = evaluate(small_project, source=source, sweep=True, split="train")
-    assert sweep["miou"] == 1 and 0.4 <= sweep["threshold"] < 0.9 and sweep["images"] == 4 and sweep["split"] == "train"
+    assert (
+        sweep["miou"] == 1
+        and 0.4 <= sweep["threshold"] < 0.9
+        and sweep["images"] == 4
+        and sweep["split"] == "train"
+    )
     assert sweep["curve"]["threshold"] == list(THRESHOLDS)
     for k in (0, 20, 45, 95):
         alone = evaluate(small_project, source=source, threshold=THRESHOLDS[k], split="train")
         assert alone["miou"] == sweep["curve"]["miou"][k], "the sweep is the loop, to the last digit"
-    assert sweep["confusion"] == evaluate(small_project, source=source, threshold=sweep["threshold"], split="train")["confusion"]
+    assert (
+        sweep["confusion"]
+        == evaluate(small_project, source=source, threshold=sweep["threshold"], split="train")["confusion"]
+    )
 
 
 def test_labels_and_their_source_agree(small_project: Project) -> None:
@@ -570,7 +638,11 @@ def test_masks_come_back_as_they_went(small_project: Project, tmp_path: Path, fo
     result = done(export(small_project, "seed", form, out))
     assert result["images"] == 6 and result["left_out"] == 0 and result["lost"] and result["out"] == str(out)
     facts = json.loads((out / "provenance.json").read_text())
-    assert facts["made_by"] == "wsss-napari" and facts["classes"] == ["red", "green", "blue"] and facts["images"] == 6
+    assert (
+        facts["made_by"] == "wsss-napari"
+        and facts["classes"] == ["red", "green", "blue"]
+        and facts["images"] == 6
+    )
     assert facts["rule"]["rule"]["ignore"] == [0.3, 0.6] and facts["source"] == "hand/default"
     assert facts["lost"] == result["lost"] and facts["version"] and facts["drawn"] and facts["when"]
     back = done(Import(project=str(small_project.root), format=form, path=str(out), name="back"))
@@ -584,7 +656,9 @@ def test_masks_come_back_as_they_went(small_project: Project, tmp_path: Path, fo
 
 @pytest.mark.parametrize("form", CAMS)
 @pytest.mark.parametrize("by_labels", [False, True])
-def test_maps_come_back_as_they_went(small_project: Project, tmp_path: Path, form: str, by_labels: bool) -> None:
+def test_maps_come_back_as_they_went(
+    small_project: Project, tmp_path: Path, form: str, by_labels: bool
+) -> None:
     source = give_maps(small_project)
     done(label(small_project, source))
     done(export(small_project, "seed" if by_labels else source, form, tmp_path / "out"))
@@ -602,7 +676,9 @@ def test_maps_come_back_as_they_went(small_project: Project, tmp_path: Path, for
 
 
 @pytest.mark.parametrize("form", ["voc", "psa-cam"])
-def test_stopping_an_export_or_an_import_leaves_nothing(small_project: Project, tmp_path: Path, form: str) -> None:
+def test_stopping_an_export_or_an_import_leaves_nothing(
+    small_project: Project, tmp_path: Path, form: str
+) -> None:
     done(label(small_project, give_maps(small_project)))
     before = tree(tmp_path)
     assert isinstance(ended(export(small_project, "seed", form, tmp_path / "out"), lambda: True), Stopped)
@@ -644,17 +720,29 @@ def test_overwrite_replaces_our_own_export_and_nothing_else(small_project: Proje
     (theirs / "provenance.json").unlink()
     done(export(small_project, "seed", "png", theirs, overwrite=True))
     (tmp_path / "file").write_text("x")
-    assert "was not made by" in mistake(export(small_project, "seed", "png", tmp_path / "file", overwrite=True))
+    assert "was not made by" in mistake(
+        export(small_project, "seed", "png", tmp_path / "file", overwrite=True)
+    )
 
 
-def test_an_export_does_not_land_among_the_project_or_its_images(small_project: Project, tmp_path: Path) -> None:
+def test_an_export_does_not_land_among_the_project_or_its_images(
+    small_project: Project, tmp_path: Path
+) -> None:
     done(label(small_project, give_maps(small_project)))
     root = small_project.root
     (tmp_path / "provenance.json").write_text('{"made_by": "wsss-napari"}')
     (tmp_path / "images" / "provenance.json").write_text('{"made_by": "wsss-napari"}')
     before = tree(tmp_path)
-    for out in (root, root / "labels" / "x", root / "runs", root / "exports", root / "exports" / ".." / "runs" / "x"):
-        assert "among the files of the project" in mistake(export(small_project, "seed", "png", out, overwrite=True))
+    for out in (
+        root,
+        root / "labels" / "x",
+        root / "runs",
+        root / "exports",
+        root / "exports" / ".." / "runs" / "x",
+    ):
+        assert "among the files of the project" in mistake(
+            export(small_project, "seed", "png", out, overwrite=True)
+        )
     for out in (tmp_path, tmp_path / "images"):
         mistake(export(small_project, "seed", "png", out, overwrite=True))
     assert tree(tmp_path) == before
@@ -719,7 +807,9 @@ def test_wrong_imports_are_sentences_and_write_nothing(
         Pillow.fromarray(np.zeros((3, 3), np.uint8)).save(tmp_path / folder / f"{name}.png")
     before = tree(tmp_path)
     given = {"format": "png", "path": "out", "name": "back", **other}
-    assert found in mistake(Import(project=str(small_project.root), **{**given, "path": str(tmp_path / given["path"])}))
+    assert found in mistake(
+        Import(project=str(small_project.root), **{**given, "path": str(tmp_path / given["path"])})
+    )
     assert tree(tmp_path) == before
 
 
@@ -758,7 +848,9 @@ def test_a_rerun_gives_the_same_weights(small_project: Project) -> None:
     assert events[-1].result["run"] == "first-again-2" and "Tags changed" in said(events)
 
 
-@pytest.mark.parametrize("job", [None, {}, {"format": "png"}, {"verb": "methods"}, [1], {"verb": "train"}, "x"])
+@pytest.mark.parametrize(
+    "job", [None, {}, {"format": "png"}, {"verb": "methods"}, [1], {"verb": "train"}, "x"]
+)
 def test_what_is_no_training_is_not_repeated(small_project: Project, job: Any) -> None:
     new_run(small_project.root, "odd", "odd", {"job": job})
     assert "recorded no training" in mistake(Rerun(project=str(small_project.root), run="odd"))
@@ -776,7 +868,9 @@ def test_relink_as_a_job(small_project: Project, tmp_path: Path) -> None:
     assert "Nothing to relink" in mistake(Relink(project=root))
     shutil.move(tmp_path / "images", tmp_path / "photos")
     assert "lacks 6 of the project's 6" in mistake(Relink(project=root, images=str(tmp_path / "images")))
-    assert done(Relink(project=root, images=str(tmp_path / "photos")))["images"] == str((tmp_path / "photos").resolve())
+    assert done(Relink(project=root, images=str(tmp_path / "photos")))["images"] == str(
+        (tmp_path / "photos").resolve()
+    )
     assert open_project(root).read("im_000").pixels.shape == (*SIZE, 3)
     Pillow.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(tmp_path / "photos" / "im_000.png")
     assert "1 image(s) differ" in said(list(run(Relink(project=root, images=str(tmp_path / "photos")))))
@@ -788,7 +882,11 @@ def test_boxes_grow_stale_from_left_to_right(small_project: Project) -> None:
     done(train(small_project, epochs=1))
     done(Infer(project=root, run="cam", threads=1))
     done(label(small_project, "cam"))
-    boxes = [run_of(small_project.root, "cam"), source_of(small_project.root, "cam"), *label_sets(small_project.root, ())]
+    boxes = [
+        run_of(small_project.root, "cam"),
+        source_of(small_project.root, "cam"),
+        *label_sets(small_project.root, ()),
+    ]
 
     def reasons() -> list[list[str]]:
         return [stale(open_project(root), box) for box in boxes]

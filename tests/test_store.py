@@ -165,7 +165,23 @@ def test_a_project_may_be_called_as_folders_are(place: Path, project: Project, n
 def test_names_of_runs_views_and_labels() -> None:
     for name in ("cam", "cam-2", "_x", "1.5+b", "a" * 64):
         assert is_name(name) and check_name(name, "a run") == name
-    for name in ("", ".", "..", ".hidden", "a/b", "a\\b", "a b", "-x", "a" * 65, "a.", "CON", "nul.txt", "ü", "a\n", "a\0"):
+    for name in (
+        "",
+        ".",
+        "..",
+        ".hidden",
+        "a/b",
+        "a\\b",
+        "a b",
+        "-x",
+        "a" * 65,
+        "a.",
+        "CON",
+        "nul.txt",
+        "ü",
+        "a\n",
+        "a\0",
+    ):
         assert not is_name(name)
         with pytest.raises(UserError, match="cannot name a run"):
             check_name(name, "a run")
@@ -224,14 +240,18 @@ def log(project: Project) -> list[list[str]]:
 
 def test_the_last_word_wins_and_every_word_is_kept_with_who_and_when(project: Project) -> None:
     before = len(log(project))
-    project.set_tags([("a", "green", PRESENT), ("c", "*", ABSENT)], author="ann, the \"boss\"\nx")
+    project.set_tags([("a", "green", PRESENT), ("c", "*", ABSENT)], author='ann, the "boss"\nx')
     project.set_tags([("a", "green", UNKNOWN), ("c", "blue", PRESENT)])
     assert project.tags().states.tolist() == [[1, -1, 0], [0, 1, 1], [0, 0, 1]]
     rows = log(project)[before:]
     assert [r[:3] for r in rows] == [
         ["a", "green", "present"], ["c", "*", "absent"], ["a", "green", "unknown"], ["c", "blue", "present"]
     ]  # fmt: skip
-    assert rows[0][3] == 'ann, the "boss" x' and rows[2][3] and all(r[4][10] == "T" and "+" in r[4][-6:] for r in rows)
+    assert (
+        rows[0][3] == 'ann, the "boss" x'
+        and rows[2][3]
+        and all(r[4][10] == "T" and "+" in r[4][-6:] for r in rows)
+    )
     assert log(project)[0] == ["image", "tag", "state", "who", "when"]
 
 
@@ -395,7 +415,9 @@ def test_forged_facts(project: Project, old: str, new: str) -> None:
 def test_too_many_truth_classes(project: Project) -> None:
     file = project.root / "wsss.toml"
     start = file.read_text().split("[truth]")[0]
-    file.write_text(start + f'[truth]\nfolder = "../truth"\nclasses = {json.dumps([f"c{n}" for n in range(300)])}\n')
+    file.write_text(
+        start + f'[truth]\nfolder = "../truth"\nclasses = {json.dumps([f"c{n}" for n in range(300)])}\n'
+    )
     assert "300 truth classes" in told(project.root)
 
 
@@ -504,7 +526,13 @@ def test_what_is_no_project(tmp_path: Path) -> None:
 def test_what_killed_writers_left_is_cleared_once_it_is_old(project: Project) -> None:
     run = new_run(project.root, None, "cam", {})
     old, young = [], []
-    for folder in (project.root, project.root / "labels", project.root / "runs", project.root / "exports", run.folder):
+    for folder in (
+        project.root,
+        project.root / "labels",
+        project.root / "runs",
+        project.root / "exports",
+        run.folder,
+    ):
         for made, name in ((old, ".part-old"), (young, ".part-young")):
             (folder / name).mkdir()
             (folder / name / "x").write_text("x")
@@ -513,7 +541,9 @@ def test_what_killed_writers_left_is_cleared_once_it_is_old(project: Project) ->
         os.utime(part, (0, 0))
     open_project(project.root)
     assert not any(p.exists() for p in old) and all(p.exists() for p in young)
-    assert [r.id for r in runs_of(project.root)] == ["cam"] and label_sets(project.root, project.colours) == []
+    assert [r.id for r in runs_of(project.root)] == ["cam"] and label_sets(
+        project.root, project.colours
+    ) == []
 
 
 # --- images and truth that moved -------------------------------------------------------------------
@@ -608,7 +638,14 @@ def test_a_run_lives_as_long_as_its_process(project: Project) -> None:
     assert run_of(project.root, "cam").facts["process"]["pid"] == here.pid
     run.update(process={"pid": here.pid, "started": here.create_time() - 100})
     assert run.status == "interrupted" and run.resumable, "the number belongs to another process by now"
-    for process in (None, {}, [1], {"pid": "x", "started": 0}, {"pid": -1, "started": 0}, {"pid": 10**30, "started": 0}):
+    for process in (
+        None,
+        {},
+        [1],
+        {"pid": "x", "started": 0},
+        {"pid": -1, "started": 0},
+        {"pid": 10**30, "started": 0},
+    ):
         run.facts["process"] = process
         assert run.status == "interrupted"
     run.end("stopped")
@@ -705,7 +742,12 @@ def test_a_run_that_another_process_goes_on_with_is_not_deleted(project: Project
 
 
 def test_damaged_runs_are_listed_and_can_be_deleted(project: Project) -> None:
-    for name, data in {"cut": b'{"status": "fin', "list": b"[]", "deep": b"[" * 99999, "bytes": b"\xff"}.items():
+    for name, data in {
+        "cut": b'{"status": "fin',
+        "list": b"[]",
+        "deep": b"[" * 99999,
+        "bytes": b"\xff",
+    }.items():
         new_run(project.root, name, name, {})
         (project.root / "runs" / name / "run.json").write_bytes(data)
     (project.root / "runs" / "empty").mkdir()
@@ -723,7 +765,11 @@ def test_damaged_runs_are_listed_and_can_be_deleted(project: Project) -> None:
 def test_events_survive_torn_and_foreign_lines(project: Project) -> None:
     run = new_run(project.root, None, "cam", {})
     assert list(run.events()) == []
-    told_events = [Started(kind="train", run="cam"), Metrics(step=1, values={"loss": 0.5}), Said(text="é\u2028x")]
+    told_events = [
+        Started(kind="train", run="cam"),
+        Metrics(step=1, values={"loss": 0.5}),
+        Said(text="é\u2028x"),
+    ]
     for event in told_events:
         run.record(event)
     assert list(run.events()) == told_events
@@ -742,7 +788,10 @@ def test_events_survive_torn_and_foreign_lines(project: Project) -> None:
 def test_views_and_sources(project: Project) -> None:
     run = trained(project)
     views = source_of(project.root, "cam")
-    assert str(views) == "cam/default" and views.stems() == STEMS == source_of(project.root, "cam/default").stems()
+    assert (
+        str(views) == "cam/default"
+        and views.stems() == STEMS == source_of(project.root, "cam/default").stems()
+    )
     assert views.stems("trace") == () and run.views("other").stems() == () and run.views("other").facts == {}
     assert [v.name for v in run.all_views()] == ["default"]
     for source in ("nobody", "cam/other", "cam/defalt", "cam/../x", "cam/a/b", "", "/", "../cam"):
@@ -798,7 +847,9 @@ def test_each_reason_is_told(project: Project) -> None:
     facts = {**run.views().facts, "weights": file_digest(run.weights), "settings": {"flip": False}}
     (run.views().folder / "views.json").write_text(json.dumps(facts))
     assert stale(project, run.views()) == []
-    assert stale(project, labels) == ["The views cam/default were drawn otherwise after these labels were made."]
+    assert stale(project, labels) == [
+        "The views cam/default were drawn otherwise after these labels were made."
+    ]
     project.add_class("violet")
     assert stale(project, run) == ["Tags changed since it was trained."]
     project.set_aside("a", "x")
@@ -809,7 +860,9 @@ def test_each_reason_is_told(project: Project) -> None:
     assert stale(project, labels) == ["The views cam/default that they were made from are gone."]
 
 
-@pytest.mark.parametrize("digests", [None, [], 3, {}, {"stems": 3}, {"stems": [["a"], 3]}, {"stems": ["nobody"]}])
+@pytest.mark.parametrize(
+    "digests", [None, [], 3, {}, {"stems": 3}, {"stems": [["a"], 3]}, {"stems": ["nobody"]}]
+)
 def test_forged_digests_never_raise(project: Project, digests: object) -> None:
     run = new_run(project.root, None, "cam", {"digests": digests, "version": []})
     assert isinstance(stale(project, run, {"cam": 1}), list)
@@ -831,12 +884,18 @@ def test_labels(project: Project) -> None:
     mask = np.array([[0, 1, 2], [3, 255, 0]], np.uint8)
     labels.write("a", mask, "abc")
     labels.write("dotted.v2", mask)
-    assert labels.stems() == ("a", "dotted.v2") and labels.digest("a") == "abc" and labels.digest("dotted.v2") == ""
+    assert (
+        labels.stems() == ("a", "dotted.v2")
+        and labels.digest("a") == "abc"
+        and labels.digest("dotted.v2") == ""
+    )
     np.testing.assert_array_equal(labels.read("a"), mask)
     with Pillow.open(labels.path("a")) as image:
         assert image.mode == "P"
         palette = image.getpalette()
-        assert palette[:3] == [0, 0, 0] and palette[3:6] == [0, 0x72, 0xB2] and palette[765:] == [224, 224, 192]
+        assert (
+            palette[:3] == [0, 0, 0] and palette[3:6] == [0, 0x72, 0xB2] and palette[765:] == [224, 224, 192]
+        )
     with pytest.raises(FileNotFoundError):
         labels.read("b")
     assert [s.name for s in label_sets(project.root, project.colours)] == ["seed"]
@@ -894,7 +953,11 @@ def test_masks_of_few_values_keep_eight_bits() -> None:
 def test_a_project_of_schema_1_opens_as_it_was(tmp_path: Path) -> None:
     shutil.copytree(FROZEN, tmp_path / "schema1")
     project = open_project(tmp_path / "schema1" / "project")
-    assert project.name == "Frozen" and project.classes == ("cat", "dog") and project.colours == ("#0072B2", "#E69F00")
+    assert (
+        project.name == "Frozen"
+        and project.classes == ("cat", "dog")
+        and project.colours == ("#0072B2", "#E69F00")
+    )
     assert list(project.images) == ["a", "b.v2", "gone"] and project.usable == ("a", "b.v2")
     assert project.images["gone"] == Image("gone", "gone, too.png", 0, 0, aside="is cut short, at line 3")
     assert project.splits == {"train": ("a",), "all_good": ("a",), "val": ("b.v2",)}
@@ -920,12 +983,19 @@ def test_a_project_of_schema_1_opens_as_it_was(tmp_path: Path) -> None:
     views = source_of(project.root, "cam")
     assert views.stems() == ("a", "b.v2") and views.facts["kinds"] == ["cams"]
     stack = read_stack(project, views, "a")
-    assert stack.classes == (0,) and stack.cell == 4 and stack.peaks.tolist() == [2.5] and stack.facts == {"digest": "d"}
+    assert (
+        stack.classes == (0,)
+        and stack.cell == 4
+        and stack.peaks.tolist() == [2.5]
+        and stack.facts == {"digest": "d"}
+    )
     np.testing.assert_array_equal(stack.maps, np.linspace(0, 1, 16, dtype=np.float16).reshape(1, 4, 4))
     assert read_stack(project, views, "b.v2").classes == ()
 
     (labels,) = label_sets(project.root, project.colours)
-    assert labels.name == "seed" and labels.stems() == ("a", "b.v2") and labels.digest("a") == "0123456789abcdef"
+    assert (
+        labels.name == "seed" and labels.stems() == ("a", "b.v2") and labels.digest("a") == "0123456789abcdef"
+    )
     assert labels.facts["made_by"]["rule"]["value"] == 0.5
     assert np.bincount(labels.read("a").reshape(-1), minlength=256)[[0, 1, 255]].tolist() == [96, 144, 16]
     assert not labels.read("b.v2").any()

@@ -26,6 +26,7 @@ __all__ = [
     "clear_paint_history",
     "dismiss_notices",
     "drop_dead_slots",
+    "is_dead",
     "main_window",
     "plugin_settings",
     "redraw",
@@ -95,9 +96,14 @@ def drop_dead_slots(signals: Iterable[SignalInstance]) -> None:
     for signal in signals:
         for slot in list(signal._slots):
             callback = slot.dereference()
-            owner = getattr(callback, "__self__", None)
-            if callback is not None and isinstance(owner, QObject) and not isalive(owner):
+            if callback is not None and is_dead(callback):
                 signal.disconnect(callback, missing_ok=True)
+
+
+def is_dead(callback: Callable[..., Any]) -> bool:
+    """Return whether this is a method of a Qt object that was deleted."""
+    owner = getattr(callback, "__self__", None)
+    return isinstance(owner, QObject) and not isalive(owner)
 
 
 def theme_colours(name: str) -> dict[str, str]:

@@ -27,7 +27,7 @@ from engine.messages import (
     Train,
 )
 from wsss_napari import palette
-from wsss_napari._compat import bare, drop_dead_slots, when_gone
+from wsss_napari._compat import bare, drop_dead_slots, is_dead, when_gone
 from wsss_napari.history import History
 from wsss_napari.keys import Keys
 from wsss_napari.layers import Layers
@@ -187,6 +187,7 @@ class Desk:
         signals += [session.tags_changed, session.classes_changed, session.runs_changed]
         signals += [session.labels_changed, session.said, session.history.changed, self.layers.deleted]
         drop_dead_slots(signals)
+        self._waiting = [c for c in self._waiting if not is_dead(c)]
 
     def close(self) -> None:
         """End the child process; called when the window goes."""

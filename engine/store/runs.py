@@ -57,6 +57,15 @@ class Views:
             return ()
         return tuple(sorted(f.name for f in self.folder.iterdir() if (f / f"{kind}.npz").is_file()))
 
+    def clear(self) -> None:
+        """Remove every result, so that none of other settings is left among new ones."""
+        if self.folder.is_dir():
+            # Renamed first: a kill in between must not leave half of them under the name.
+            gone = self.folder.with_name(f".part-{self.name}")
+            shutil.rmtree(gone, ignore_errors=True)
+            self.folder.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
     def __str__(self) -> str:
         return f"{self.run.id}/{self.name}"
 
@@ -119,8 +128,11 @@ class Run:
         return [Views(self, f.name) for f in found]
 
     def update(self, **facts: Any) -> None:
-        """Change facts and write run.json, atomically."""
-        self.facts.update(facts)
+        """Change facts and write run.json, atomically.
+
+        What another process wrote meanwhile stays: the window renames runs that train.
+        """
+        self.facts = {**(_read_json(self.folder / "run.json") or self.facts), **facts}
         write_json(self.folder / "run.json", self.facts)
 
     def begin(self, **facts: Any) -> None:
