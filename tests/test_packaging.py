@@ -203,10 +203,11 @@ def test_the_manifest_at_the_root_is_a_link_to_the_real_one() -> None:
 
 def test_another_package_of_the_name_engine_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "engine").mkdir()
+    (tmp_path / "elsewhere").mkdir()
     (tmp_path / "engine" / "__init__.py").write_text("raise RuntimeError('theirs was run')\n")
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     for module in ("wsss_napari", "wsss_napari.dock", "wsss_napari.readers"):
-        done = call(sys.executable, "-c", f"import {module}", cwd=tmp_path, PYTHONPATH=path)
+        done = call(sys.executable, "-c", f"import {module}", cwd=tmp_path / "elsewhere", PYTHONPATH=path)
         last = done.stderr[done.stderr.rindex("ImportError") :]
         assert (
             str(tmp_path / "engine") in last
@@ -214,6 +215,5 @@ def test_another_package_of_the_name_engine_is_told_in_a_sentence(tmp_path: Path
             and "Uninstall or rename" in last
         )
         assert "theirs was run" not in done.stderr, "it is looked for, not imported"
-    assert (
-        call(sys.executable, "-c", "import wsss_napari", cwd=tmp_path, PYTHONPATH=str(ROOT)).returncode == 0
-    )
+    fine = call(sys.executable, "-c", "import wsss_napari", cwd=tmp_path / "elsewhere", PYTHONPATH=str(ROOT))
+    assert fine.returncode == 0, fine.stderr

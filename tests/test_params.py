@@ -57,7 +57,22 @@ def refused(**settings: Any) -> UserError:
 
 def test_the_table_says_it_all() -> None:
     assert [f.name for f in describe(Every)] == [f.name for f in dataclasses.fields(Every)]
-    kinds = "bool int float float choice numbers numbers text run labels path int choice bool".split()
+    kinds = [
+        "bool",
+        "int",
+        "float",
+        "float",
+        "choice",
+        "numbers",
+        "numbers",
+        "text",
+        "run",
+        "labels",
+        "path",
+        "int",
+        "choice",
+        "bool",
+    ]
     assert [f.kind for f in TABLE.values()] == kinds
     assert TABLE["count"] == Field("count", "int", 3, "A count.", 1, 9, "images")
     assert TABLE["on"].main and not TABLE["rate"].main

@@ -148,7 +148,7 @@ def test_nothing_is_made_where_something_stands(place: Path, project: Project) -
     (place / "empty").mkdir()
     for name in ("project", "images", "file"):
         before = sorted(p.name for p in place.iterdir())
-        with pytest.raises(UserError, match="empty|already"):
+        with pytest.raises(UserError, match=r"empty|already"):
             create(place / name, images=images, image_folder=place / "images", tags=tags)
         assert sorted(p.name for p in place.iterdir()) == before
     create(place / "empty", images=images, image_folder=place / "images", tags=tags)
@@ -297,7 +297,7 @@ def test_every_cut_of_the_log_is_an_earlier_state_or_damage(project: Project) ->
             open_project(project.root).tags()
     path.unlink()
     assert "no tags.csv" in told(project.root)
-    with pytest.raises(UserError, match="no tags.csv"):
+    with pytest.raises(UserError, match=r"no tags\.csv"):
         project.set_tags([("a", "red", PRESENT)])
     assert not path.exists(), "a new log would hold this tag alone"
 
@@ -496,9 +496,9 @@ def test_a_file_outside_the_image_folder_is_never_opened(place: Path, project: P
     except UserError:
         return
     for touch in (opened.path, opened.read):
-        with pytest.raises(UserError, match="images.csv names the file"):
+        with pytest.raises(UserError, match=r"images\.csv names the file"):
             touch("a")
-    with pytest.raises(UserError, match="images.csv names the file"):
+    with pytest.raises(UserError, match=r"images\.csv names the file"):
         opened.relink(place / "images")
 
 

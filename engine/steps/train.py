@@ -63,7 +63,9 @@ def run(job: Train, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     net = method.build(len(project.classes), weights)
     plan = _plan(chosen, project, net, stems, method)
     if fabric.is_global_zero:
-        chosen.update(plan=dataclasses.asdict(plan), prep=net.backbone.prep.as_facts(), loaded=net.backbone.loaded)
+        chosen.update(
+            plan=dataclasses.asdict(plan), prep=net.backbone.prep.as_facts(), loaded=net.backbone.loaded
+        )
     yield Said(text=_words(chosen, plan, net, stems, held))
     began = time.monotonic()
     last: dict[str, float] = {}
