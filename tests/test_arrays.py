@@ -152,12 +152,14 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
 
 def test_the_largest_file_that_is_read_takes_less_than_a_gigabyte(tmp_path: Path) -> None:
     lines = header(f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({MAX_BYTES - 128},), }}")
-    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        with archive.open("x.npy", "w") as part:
-            part.write(lines)
-            for _ in range((MAX_BYTES >> 20) - 1):
-                part.write(bytes(1 << 20))
-            part.write(bytes((1 << 20) - 128))
+    with (
+        zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("x.npy", "w") as part,
+    ):
+        part.write(lines)
+        for _ in range((MAX_BYTES >> 20) - 1):
+            part.write(bytes(1 << 20))
+        part.write(bytes((1 << 20) - 128))
     code = (
         "import pathlib, resource, sys\n"
         "from engine.arrays import read_npz\n"

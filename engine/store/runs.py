@@ -132,7 +132,7 @@ class Run:
 
         What another process wrote meanwhile stays: the window renames runs that train.
         """
-        self.facts = {**(_read_json(self.folder / "run.json") or self.facts), **facts}
+        self.facts = {**(read_facts(self.folder / "run.json") or self.facts), **facts}
         write_json(self.folder / "run.json", self.facts)
 
     def begin(self, **facts: Any) -> None:
