@@ -331,6 +331,18 @@ def test_classes_can_be_typed_when_there_is_no_tag_file_yet(empty, tmp_path, sma
     assert (new.job().truth, new.job().truth_classes) == (str(tmp_path / "truth"), "voc")
 
 
+def test_the_bundled_sample_is_one_click_away(empty, qtbot):
+    page, _ = empty
+    page.ask_new()
+    qtbot.mouseClick(page.new.sample, Qt.MouseButton.LeftButton)
+    job = page.new.job()
+    assert page.new.create.isEnabled() and "120 images" in page.new.counted.text()
+    assert job.truth and Path(job.tags).is_file()
+    classes = Path(job.tags).with_name("classes.txt").read_text().split()
+    assert classes == sorted(classes), "masks are read in the order in which the tag file gives the classes"
+    assert not Path(job.project).exists()
+
+
 def test_counting_images_waits_for_nothing(tmp_path):
     assert count_images(tmp_path) == "0 images"
     (tmp_path / "a.JPG").touch()

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from engine.messages import Event, Failed, Finished, New
+from engine.resources import resource
 from wsss_napari.desk import Desk
 from wsss_napari.forms import Fold
 
@@ -101,6 +102,11 @@ class NewProject(QWidget):
         self.cancel.setToolTip("Go back without making a project")
         self.cancel.clicked.connect(self.cancelled)
 
+        self.sample = QPushButton("Fill in the sample", self)
+        self.sample.setProperty("wsss", "quiet")
+        self.sample.setToolTip("120 drawn toys with tags and truth masks, to try everything without own images")
+        self.sample.clicked.connect(self.take_sample)
+
         headline = QLabel("New project", self)
         headline.setProperty("wsss", "title")
         form = _form()
@@ -119,6 +125,7 @@ class NewProject(QWidget):
             "Masks drawn by people, if there are any: results are measured against them"
         )
         buttons = QHBoxLayout()
+        buttons.addWidget(self.sample)
         buttons.addStretch(1)
         buttons.addWidget(self.cancel)
         buttons.addWidget(self.create)
@@ -155,6 +162,18 @@ class NewProject(QWidget):
                 self.tags.set(str(path))
             elif path.suffix.lower() in _IMAGES:
                 self.images.set(str(path.parent))
+        self._check()
+
+    def take_sample(self) -> None:
+        """Fill in the bundled sample; the project is made in the person's own folder."""
+        sample = resource("sample")
+        self._named = True
+        self.images.set(str(sample / "images"))
+        self.tags.set(str(sample / "tags.csv"))
+        self.truth.set(str(sample / "masks"))
+        self.truth_classes.clear()
+        self.classes.clear()
+        self.root.set(str(_free(Path.home() / "wsss_sample")))
         self._check()
 
     def job(self) -> New | None:
