@@ -37,7 +37,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 test: lint
-	QT_API=pyqt5 NAPARI_ASYNC=0 $(BIN)/python -m pytest -q --durations=15
+	QT_API=pyqt5 NAPARI_ASYNC=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15
 
 pictures: setup
 	QT_API=pyqt5 $(BIN)/python resources/make_pictures.py

@@ -295,7 +295,10 @@ def encode(message: Job | Event) -> bytes:
         head = {"verb": message.VERB}
     else:
         head = {"event": type(message).__name__.lower()}
-    return json.dumps({**head, **values}, ensure_ascii=False, allow_nan=False).encode()
+    # A path of bytes that are no UTF-8 holds lone surrogates; escaped, they are JSON and come back.
+    return json.dumps({**head, **values}, ensure_ascii=False, allow_nan=False).encode(
+        "utf-8", "backslashreplace"
+    )
 
 
 def decode(data: bytes) -> Job | Event:

@@ -84,6 +84,8 @@ def class_fault(name: str) -> str:
     for letter in ";,/\\":
         if letter in name:
             return f"holds the separator '{letter}'"
+    if name == "*":
+        return "is *, which stands for all classes"
     if name[0] in "?=+-@":
         # "?dog" means unknown in a tag list, and spreadsheets run the others as formulas.
         return f"begins with '{name[0]}'"

@@ -61,6 +61,8 @@ class CamStack:
             raise ValueError(f"cells of {self.cell} px from {self.origin} px")
         if self.maps.ndim != 3 or self.maps.shape[0] != k or self.peaks.shape != (k,):
             raise ValueError(f"{k} classes, maps {self.maps.shape}, peaks {self.peaks.shape}")
+        if k and (0 in self.maps.shape or not np.isfinite(self.maps).all()):
+            raise ValueError("the maps hold no numbers")
         if self.background is not None and self.background.shape != self.maps.shape[1:]:
             raise ValueError(f"maps {self.maps.shape}, background {self.background.shape}")
 

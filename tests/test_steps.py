@@ -152,7 +152,7 @@ def test_new(place: Path) -> None:
     project = open_project(place / "project")
     assert project.tags().row("a").tolist() == [1, 1, 0] and project.tags().row("b").tolist() == [0, -1, 0]
     assert project.tags().row("c").tolist() == [-1, -1, -1]
-    assert "1 image(s) are not in the tag file" in said(events, "info")
+    assert "1 of 3 images are not in the file" in said(events)
     assert read_truth(project, "c").max() == 2 and project.truth_place.classes == project.classes
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from engine.errors import UserError
 from engine.results import CamStack
-from engine.store import Project, Views
-from wsss_napari.mask_view import fault_of
+from engine.store import Project, Views, read_stack
 
 __all__ = ["OTHERS", "read_maps", "views_title"]
 
@@ -21,11 +20,9 @@ def views_title(views: Views) -> str:
 def read_maps(project: Project, views: Views, image: str) -> tuple[CamStack | None, str]:
     """Return the maps of an image that can be shown, or None and why there are none."""
     try:
-        stack = CamStack.load(views.path(image))
+        stack = read_stack(project, views, image)
     except FileNotFoundError:
         return None, f"No maps of {image} in {views_title(views)} yet."
     except UserError as error:
         return None, str(error)
-    facts = project.image(image)
-    fault = fault_of(stack, (facts.height, facts.width), len(project.classes))
-    return (None, f"{fault} Draw them again.") if fault else (stack, "")
+    return stack, ""

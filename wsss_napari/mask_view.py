@@ -16,7 +16,6 @@ __all__ = [
     "FLAT",
     "ClassScore",
     "MaskView",
-    "fault_of",
     "merged",
     "scores_at",
     "shares",
@@ -113,20 +112,6 @@ class MaskView:
         top = float(peaks.max(initial=0))
         limit = max(FLAT * top, 1e-6)
         return tuple(c for c, p in zip(self.stack.classes, peaks, strict=True) if p < limit)
-
-
-def fault_of(stack: CamStack, size: tuple[int, int], classes: int) -> str:
-    """Return why a stack cannot be shown over an image of `size` (H, W) px, or an empty string.
-
-    The file may come from anybody, and what is shown is computed from what it claims.
-    """
-    if stack.size != size:
-        return f"The maps are of an image of {stack.size[1]} x {stack.size[0]} px, not {size[1]} x {size[0]}."
-    if stack.classes and not 0 <= min(stack.classes) <= max(stack.classes) < classes:
-        return "The maps are of classes that this project does not have."
-    if stack.classes and (0 in stack.maps.shape or not np.isfinite(stack.maps).all()):
-        return "The maps hold no numbers."
-    return ""
 
 
 def scores_at(stack: CamStack, row: int, column: int) -> NDArray[np.float32]:

@@ -183,11 +183,6 @@ class Session:
         if project is None:
             return
         project.add_class(name)
-        # An imported list says "all others absent", which was never said of this one.
-        tags = project.tags()
-        said = [s for s, state in zip(tags.stems, tags.states[:, -1], strict=True) if state != UNKNOWN]
-        if said:
-            project.set_tags((stem, name, UNKNOWN) for stem in said)
         self.classes_changed.emit()
 
 

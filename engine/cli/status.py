@@ -12,8 +12,7 @@ from engine.cli.grammar import Parser
 from engine.cli.here import project_here
 from engine.cli.jobs import add_json, add_project
 from engine.cli.show import console, table
-from engine.errors import UserError
-from engine.store import LabelSet, Project, Run, label_sets, open_project, runs_of, source_of, stale
+from engine.store import LabelSet, Project, Run, label_sets, open_project, runs_of, stale
 
 __all__ = ["answer", "status_of"]
 
@@ -69,20 +68,12 @@ def _run(project: Project, run: Run) -> dict[str, Any]:
 
 def _labels(project: Project, labels: LabelSet) -> dict[str, Any]:
     facts = labels.facts
-    source = facts.get("source")
-    reasons = _stale_source(project, source, facts.get("weights")) if isinstance(source, str) else []
-    return {"labels": labels.name, "images": len(labels.stems()), "source": source, "stale": reasons}
-
-
-def _stale_source(project: Project, source: str, weights: Any) -> list[str]:
-    try:
-        views = source_of(project.root, source)
-    except UserError:
-        return [f"The views {source} that they were made from are gone."]
-    reasons = stale(project, views)
-    if views.facts.get("weights") != weights:
-        reasons.append(f"The views {source} were drawn anew after these labels were made.")
-    return reasons
+    return {
+        "labels": labels.name,
+        "images": len(labels.stems()),
+        "source": facts.get("source"),
+        "stale": stale(project, labels),
+    }
 
 
 def _corrected(root: Path) -> list[Path]:

@@ -28,7 +28,8 @@ def answer(verb: str, words: Sequence[str]) -> tuple[int, dict[str, Any] | None]
         result = follow(job, screen)
     if found.json:
         return 0, result
-    show(verb, result)
+    if result:  # one of several ranks has none; the first one speaks
+        show(verb, result)
     if job.WORKS:
         print(f"Done in {span(screen.seconds)}.", file=sys.stderr)
     return 0, None

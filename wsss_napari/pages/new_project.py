@@ -104,7 +104,9 @@ class NewProject(QWidget):
 
         self.sample = QPushButton("Fill in the sample", self)
         self.sample.setProperty("wsss", "quiet")
-        self.sample.setToolTip("120 drawn toys with tags and truth masks, to try everything without own images")
+        self.sample.setToolTip(
+            "120 drawn toys with tags and truth masks, to try everything without own images"
+        )
         self.sample.clicked.connect(self.take_sample)
 
         headline = QLabel("New project", self)
