@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 # A shim may be on the PATH and refuse to start, so each candidate is run, not looked up.
-PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 READY := $(VENV)/.ready
 
