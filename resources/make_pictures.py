@@ -29,9 +29,9 @@ def main(demo: Path) -> None:
         with screen() as environment:
             subprocess.run(command, check=True, env=environment)
         for page in PAGES:
+            # In full colour: a palette would make classes that differ look alike.
             picture = Image.open(Path(folder) / f"{page}-dark-1280x800.png").convert("RGB")
-            # 256 colours are plenty for a window and make a third of the bytes.
-            picture.quantize(256, dither=Image.Dither.NONE).save(target / f"{page}.png", optimize=True)
+            picture.save(target / f"{page}.png", optimize=True)
             print(target / f"{page}.png")
 
 
