@@ -31,13 +31,18 @@ def job(script: str, folder: Path) -> Infer:
     return Infer(run=script, project=str(folder), devices=2)
 
 
-def all_gone(folder: Path, within: float = 2.0) -> bool:
-    """Return whether the ranks that left their numbers are gone."""
+def all_gone(folder: Path, within: float = 10.0) -> bool:
+    """Return whether the ranks that left their numbers are gone.
+
+    A rank that starts late may leave its number after another one has ended everything, or none at all.
+    """
     until = time.monotonic() + within
-    pids = [int(p.read_text()) for p in folder.glob("rank-*")]
-    while (left := [p for p in pids if psutil.pid_exists(p) and _lives(p)]) and time.monotonic() < until:
+    while True:
+        pids = [int(p.read_text() or 0) for p in folder.glob("rank-*")]
+        left = [p for p in pids if psutil.pid_exists(p) and _lives(p)]
+        if (pids and not left) or time.monotonic() > until:
+            return bool(pids) and not left
         time.sleep(0.05)
-    return len(pids) == 2 and not left
 
 
 def _lives(pid: int) -> bool:
