@@ -13,6 +13,7 @@ Departs from the paper:
 - Features are drawn at the pixels they are centred on (alignment = centred); the released codes stretch them, which puts maps up to half a stride too low (alignment = official).
 - Maps of tags that are present only are drawn (classes = present), as all seed benchmarks do; predicted classes are another protocol and an explicit choice.
 - Where a class is tagged unknown nothing is learnt from it.
+- Trained with AdamW (optimiser = auto), whatever the preset; the papers and their codes use SGD (optimiser = sgd).
 
 Look at:
 
