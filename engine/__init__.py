@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from engine.errors import UserError
     from engine.labels import LabelRule
     from engine.messages import (
+        Boxes,
+        Climb,
         Evaluate,
         Event,
         Export,
+        Film,
         Import,
         Infer,
         Job,
@@ -35,17 +38,22 @@ if TYPE_CHECKING:
         New,
         Relink,
         Rerun,
+        Study,
         Train,
         command,
     )
-    from engine.results import CamStack
+    from engine.results import CamStack, ClimbTrace, path_to, traces_in
     from engine.store import Project, label_set, open_project, run_of, runs_of, source_of
 
 __all__ = [
+    "Boxes",
     "CamStack",
+    "Climb",
+    "ClimbTrace",
     "Evaluate",
     "Event",
     "Export",
+    "Film",
     "Import",
     "Infer",
     "Job",
@@ -56,6 +64,7 @@ __all__ = [
     "Project",
     "Relink",
     "Rerun",
+    "Study",
     "Train",
     "UserError",
     "__version__",
@@ -64,15 +73,17 @@ __all__ = [
     "events",
     "label_set",
     "open_project",
+    "path_to",
     "run_of",
     "runs_of",
     "source_of",
+    "traces_in",
 ]
 
 __version__ = "0.1.0"
 
 _ROOM = {
-    "CamStack": "engine.results",
+    **dict.fromkeys(("CamStack", "ClimbTrace", "path_to", "traces_in"), "engine.results"),
     "LabelRule": "engine.labels",
     "UserError": "engine.errors",
     **dict.fromkeys(

@@ -23,7 +23,16 @@ from scipy import ndimage
 
 from engine.errors import UserError, nearest
 
-__all__ = ["BACKGROUNDS", "UNSURE", "LabelRule", "apply", "apply_scores", "best_class", "clean"]
+__all__ = [
+    "BACKGROUNDS",
+    "UNSURE",
+    "LabelRule",
+    "apply",
+    "apply_scores",
+    "best_class",
+    "clean",
+    "disagreement",
+]
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = npt.NDArray[np.uint8]
@@ -326,6 +335,22 @@ def clean(mask: Mask, min_region: int) -> Mask:
         kept = ndimage.distance_transform_edt(small[box], return_distances=False, return_indices=True)
         np.copyto(out[box], mask[box][tuple(kept)], where=patches[box] == number)
     return out
+
+
+def disagreement(mask: Mask, salient: npt.NDArray[np.bool_]) -> Mask:
+    """Return the mask, unsure where it and a saliency mask disagree (AdvCAM-Sal, section 4.5 of the paper).
+
+    Args:
+        mask: `[H, W]` uint8 labels.
+        salient: `[H, W]` bool, True on any object.
+
+    Returns:
+        `[H, W]` uint8: 255 where a class lies on salient background or background on a salient
+        object, else `mask`.
+    """
+    if salient.shape != mask.shape or salient.dtype != bool:
+        raise ValueError(f"saliency {salient.shape} {salient.dtype} for a mask {mask.shape}")
+    return np.where((mask > 0) == salient, mask, np.uint8(UNSURE))
 
 
 def _widened(span: slice) -> slice:

@@ -1,8 +1,9 @@
-"""Multi-label classification losses that unknown tags do not touch.
+"""Classification losses that unknown tags do not touch.
 
-Every loss is a sum over the known tags of the batch, divided by how many tags are known
-in the *global* batch. Ranks average their gradients, so each multiplies its share by the
-number of ranks: N ranks then take the step that one process would take with all the images.
+Every multi-label loss is a sum over the known tags of the batch, divided by how many tags are
+known in the *global* batch; `single` sums over images and divides by how many have a present tag.
+Ranks average their gradients, so each multiplies its share by the number of ranks: N ranks then
+take the step that one process would take with all the images.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["balanced", "count_known", "focal", "plain", "tag_weights"]
+__all__ = ["balanced", "count_known", "count_named", "focal", "plain", "single", "tag_weights"]
 
 
 def plain(scores: Tensor, targets: Tensor, *, known: Tensor | None = None, world: int = 1) -> Tensor:
@@ -83,6 +84,32 @@ def focal(
     return _mean(faded, mask, known, world)
 
 
+def single(scores: Tensor, targets: Tensor, *, known: Tensor | None = None, world: int = 1) -> Tensor:
+    """Return the mean softmax cross-entropy over the images that have a present tag.
+
+    What object localisation trains with: one class an image. Where an image has several present
+    tags the target is spread evenly over them. An unknown tag stands outside the softmax, so that
+    its score neither gains nor loses; an image without a present tag teaches nothing.
+
+    Args:
+        scores, targets, world: As for `plain`.
+        known: Number of images in the global batch with a present tag, a scalar tensor; this
+            batch's own when None.
+
+    Returns:
+        A scalar >= 0; 0 when no image has a present tag.
+    """
+    present = targets > 0  # [B, C]
+    named = present.any(1)  # [B]
+    # An image without a present tag may have no known one either, and a softmax over nothing is no number.
+    inside = (targets >= 0) | ~named[:, None]  # [B, C]
+    chosen = torch.where(inside & named[:, None], scores, 0)  # [B, C]
+    logs = chosen.masked_fill(~inside, -torch.inf).log_softmax(1)  # [B, C]
+    entropy = -torch.where(present, logs, 0).sum(1) / present.sum(1).clamp(min=1)  # [B]
+    total = named.sum() if known is None else known
+    return world * entropy.sum() / total.clamp(min=1)
+
+
 def tag_weights(counts: Tensor, most: float = 20.0) -> Tensor:
     """Return the weights that balance present against absent tags class by class.
 
@@ -106,6 +133,11 @@ def tag_weights(counts: Tensor, most: float = 20.0) -> Tensor:
 def count_known(targets: Tensor) -> Tensor:
     """Return how many tags of `[B, C]` are known, an int64 scalar; ranks sum it to the global count."""
     return (targets >= 0).sum()
+
+
+def count_named(targets: Tensor) -> Tensor:
+    """Return how many images of `[B, C]` have a present tag, an int64 scalar; ranks sum it to the global count."""
+    return (targets > 0).any(1).sum()
 
 
 def _entropy(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,10 +22,13 @@ __all__ = [
     "ENDINGS",
     "EVENTS",
     "JOBS",
+    "Boxes",
+    "Climb",
     "Evaluate",
     "Event",
     "Export",
     "Failed",
+    "Film",
     "Finished",
     "Import",
     "Infer",
@@ -40,6 +43,7 @@ __all__ = [
     "Said",
     "Started",
     "Stopped",
+    "Study",
     "Train",
     "Viewed",
     "arguments",
@@ -141,6 +145,73 @@ class Infer(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Climb(Job):
+    """Climb adversarially on a run's classifier and keep maps and traces (`wsss climb`).
+
+    Without a class, all classes of the images are climbed and CamStacks are kept as RUN/VIEWS; a
+    climb that was killed goes on. With a class, one image is climbed once, step by step, with
+    its pictures, and `trace` and `at` go on from a step of an earlier climb.
+    """
+
+    VERB: ClassVar[str] = "climb"
+    BARE: ClassVar[tuple[str, ...]] = ("run",)
+    WORKS: ClassVar[bool] = True
+    run: str
+    split: str | None = None
+    images: tuple[str, ...] = ()
+    views: str = "climb"
+    settings: dict[str, Any] = field(default_factory=dict)
+    cls: str | None = None
+    """Name of the class of a single climb."""
+    trace: str | None = None
+    """Id of the climb of this image to go on from."""
+    at: int | None = None
+    """Step of it; its last one by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film(Job):
+    """Write a climb as a film (GIF, MP4), a strip of pictures (PNG) or arrays (npz) (`wsss film`)."""
+
+    VERB: ClassVar[str] = "film"
+    source: str
+    """RUN/VIEWS that hold the climb."""
+    image: str
+    trace: str
+    out: str
+    """Its ending (.gif, .mp4, .png, .npz) says the format."""
+    fps: int = 6
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Job):
+    """Analyse climbing on a split as section 7 of the AdvCAM paper does, and keep the plots' data (`wsss study`)."""
+
+    VERB: ClassVar[str] = "study"
+    BARE: ClassVar[tuple[str, ...]] = ("study", "run")
+    WORKS: ClassVar[bool] = True
+    study: str
+    run: str
+    split: str = "train"
+    count: int | None = None
+    """Images at most, chosen evenly over the split; None takes what the study was published with, or all."""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boxes(Job):
+    """Measure the boxes around maps: MaxBoxAcc, MaxBoxAccV2, Top-1 Loc (`wsss boxes`)."""
+
+    VERB: ClassVar[str] = "boxes"
+    source: str
+    truth_boxes: str
+    split: str | None = None
+    side: int = 224
+    """Maps and boxes are brought to squares of this side before they are compared, px; 0 keeps the image's size."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Label(Job):
     """Turn views into pseudo-labels (`wsss label`)."""
 
@@ -149,10 +220,18 @@ class Label(Job):
     source: str
     name: str
     split: str | None = None
+    images: tuple[str, ...] = ()
+    """These images only; labels of others of the same set stay."""
+    climbed: tuple[str, ...] = ()
+    """`TRACE@STEP` each: climbs of the one image whose A_t takes the place of its class's map."""
+    climbs: str | None = None
+    """RUN/VIEWS that hold these climbs."""
     background: str = "constant:0.2"
     ignore: str | None = None
     crf: str = "none"
     min_region: int = 0
+    saliency: str | None = None
+    """Folder of masks (0 background): where mask and label disagree the label becomes unsure (AdvCAM-Sal, paper 4.5)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,8 +281,11 @@ class Rerun(Job):
 
 
 JOBS: dict[str, type[Job]] = {
-    c.VERB: c for c in (New, Relink, Methods, Train, Infer, Label, Evaluate, Export, Import, Rerun)
-}
+    c.VERB: c
+    for c in (
+        New, Relink, Methods, Train, Infer, Climb, Film, Study, Boxes, Label, Evaluate, Export, Import, Rerun,
+    )
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -366,7 +448,7 @@ def arguments(job: Job) -> list[str]:
     return words
 
 
-_FLAGS = {"path": "from"}
+_FLAGS = {"path": "from", "cls": "class"}
 
 
 def command(job: Job) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine import losses
+from engine.class_maps import CamViews, Shot, class_maps
 from engine.errors import UserError
 from engine.nets.backbone import build_backbone, freeze
 from engine.nets.classifier import Classifier
@@ -27,6 +28,7 @@ from engine.train.batch import Batch, Clock, Losses
 
 __all__ = [
     "Batch",
+    "CamViews",
     "Card",
     "ClassifierMethod",
     "ClassifierParams",
@@ -38,15 +40,6 @@ __all__ = [
 
 P = TypeVar("P")
 V = TypeVar("V")
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One image to look at: its upright pixels [H, W, 3] uint8 and its tags [C] int8."""
-
-    stem: str
-    pixels: NDArray[np.uint8]
-    tags: NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -62,6 +55,7 @@ class Card:
     needs: tuple[str, ...]
     shows: tuple[str, ...]
     version: int
+    trains: bool = True
     available: bool = True
     why_not: str = ""
 
@@ -76,6 +70,8 @@ class Method(Generic[P, V]):
     TITLE: ClassVar[str] = ""
     NEEDS: ClassVar[tuple[str, ...]] = ("tags",)
     SHOWS: ClassVar[tuple[str, ...]] = ("cams",)
+    # False for a method that works on the network of another run and learns nothing itself.
+    TRAINS: ClassVar[bool] = True
     # Raised when results change; it is part of every digest, so old views become stale.
     VERSION: ClassVar[int] = 1
     Params: ClassVar[type[Any]]
@@ -101,6 +97,14 @@ class Method(Generic[P, V]):
     def training_step(self, net: nn.Module, batch: Batch, clock: Clock) -> Losses:
         """Return name -> scalar, already weighted; their sum is minimised."""
         raise NotImplementedError
+
+    def remarks(self, states: NDArray[np.int8]) -> tuple[str, ...]:
+        """Return what a person should know of the training tags [N, C] before they teach; told as warnings."""
+        return ()
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return scores [B, C] as numbers in [0, 1]."""
+        return scores.sigmoid()
 
     def after_step(self, net: nn.Module, clock: Clock) -> None:
         """Do what must follow an optimiser step (update a bank, an average of weights)."""
@@ -149,8 +153,11 @@ class ClassifierParams:
         ),
     ] = "auto"
     loss: Annotated[
-        Literal["plain", "balanced", "focal"],
-        Spec("Multi-label loss; balanced and focal help when classes are rare. Unknown tags never count."),
+        Literal["plain", "balanced", "focal", "softmax"],
+        Spec(
+            "Multi-label loss (a sigmoid a class); balanced and focal help when classes are rare. softmax: one class "
+            "an image, as object localisation trains. Unknown tags never count."
+        ),
     ] = "plain"
 
     def __post_init__(self) -> None:
@@ -166,6 +173,7 @@ class ClassifierMethod(Method[P, V]):
     """A method around one image classifier; what AdvCAM and its kin climb on."""
 
     params: Any
+    Views = CamViews
 
     def pretrained(self) -> str | None:
         return self.params.backbone if self.params.pretrained else None
@@ -186,14 +194,42 @@ class ClassifierMethod(Method[P, V]):
     def training_step(self, net: nn.Module, batch: Batch, clock: Clock) -> Losses:
         return {"tags": self.tag_loss(net(batch.images), batch)}
 
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return scores [B, C] as numbers in [0, 1]: by sigmoid, or softmax where one class an image is trained."""
+        return scores.softmax(1) if self.params.loss == "softmax" else scores.sigmoid()
+
+    def remarks(self, states: NDArray[np.int8]) -> tuple[str, ...]:
+        if self.params.loss != "softmax":
+            return ()
+        present = (states == 1).sum(1)  # [N]
+        several, none = int((present > 1).sum()), int((present == 0).sum())
+        texts = (
+            (
+                several,
+                "have several tags; loss = softmax expects one and trains each of theirs in equal parts.",
+            ),
+            (none, "have no present tag, and loss = softmax learns nothing from them."),
+        )
+        return tuple(f"{count} of the {len(states)} training images {text}" for count, text in texts if count)
+
+    def infer(self, net: nn.Module, shots: Sequence[Shot], views: V) -> Iterator[tuple[str, CamStack]]:
+        assert isinstance(net, Classifier) and isinstance(views, CamViews)
+        yield from class_maps(net, shots, views, self.probabilities)
+
     def tag_loss(self, scores: Tensor, batch: Batch) -> Tensor:
-        """Return the multi-label loss of scores [B, C] that the parameters choose."""
-        known = torch.as_tensor(batch.known, dtype=scores.dtype, device=scores.device)
+        """Return the loss of scores [B, C] that the parameters choose."""
+        known = torch.as_tensor(
+            batch.named if self.params.loss == "softmax" else batch.known,
+            dtype=scores.dtype,
+            device=scores.device,
+        )
         match self.params.loss:
             case "balanced":
                 return losses.balanced(
                     scores, batch.targets, counts=batch.counts, known=known, world=batch.world
                 )
+            case "softmax":
+                return losses.single(scores, batch.targets, known=known, world=batch.world)
             case "focal":
                 return losses.focal(scores, batch.targets, known=known, world=batch.world)
             case _:

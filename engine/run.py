@@ -24,6 +24,7 @@ from typing import Any
 
 from engine.errors import UserError
 from engine.messages import (
+    Climb,
     Event,
     Failed,
     Finished,
@@ -179,7 +180,7 @@ class _Log:
         if self.run is None:
             if isinstance(ending, Stopped):
                 # They skip what is there with the same digest.
-                return Stopped(resumable=isinstance(self.job, (Infer, Label)))
+                return Stopped(resumable=isinstance(self.job, (Climb, Infer, Label)))
             return ending
         try:
             if self.run.status == RUNNING:

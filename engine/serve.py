@@ -3,7 +3,8 @@
     python -m engine.serve --connect ADDRESS      (key in hex on the first line of standard input)
 
 Messages are JSON bytes over `multiprocessing.connection`. To the child:
-`{"do": "job", "job": {…}}`, `{"do": "stop", "id": …}`, `{"do": "quit"}`. From it: events, and once
+`{"do": "job", "job": {…}}`, `{"do": "warm", "job": {…}}` (load what such a job needs, and do
+nothing), `{"do": "stop", "id": …}`, `{"do": "quit"}`. From it: events, and once
 a second `{"beat": time, "state": "idle" | "working", "job": id or null, "memory": bytes}`.
 When the connection ends, so does the child, within two seconds.
 """
@@ -14,6 +15,7 @@ import argparse
 import contextlib
 import faulthandler
 import gc
+import importlib
 import json
 import os
 import sys
@@ -30,7 +32,7 @@ import psutil
 from engine.errors import UserError
 from engine.messages import MAX_MESSAGE, Event, Failed, Job, Stopped, decode, encode
 from engine.run import run
-from engine.work import Warm
+from engine.work import Warm, Work
 
 __all__ = ["main"]
 
@@ -60,6 +62,7 @@ class _Child:
         self._sending = threading.Lock()
         self._changed = threading.Condition()
         self._waiting: deque[Job] = deque()
+        self._expected: Job | None = None
         self._current: str | None = None
         self._stop = threading.Event()
         self._quit = False
@@ -70,22 +73,30 @@ class _Child:
         for work in (self._read, self._beat):
             threading.Thread(target=work, daemon=True).start()
         warm: Warm = {}
-        for job in self._jobs():
+        for job, wanted in self._turns():
+            if not wanted:
+                _prepare(job, warm)
+                continue
             for event in run(job, self._stop.is_set, warm):
                 self._send(event)
             gc.collect()
 
-    def _jobs(self) -> Iterator[Job]:
+    def _turns(self) -> Iterator[tuple[Job, bool]]:
+        """Yield the next job and whether it is to be done; otherwise it is only expected."""
         while True:
             with self._changed:
                 self._current = None
-                self._changed.wait_for(lambda: self._waiting or self._quit)
+                self._changed.wait_for(lambda: self._waiting or self._expected or self._quit)
                 if self._quit:
                     return
-                job = self._waiting.popleft()
-                self._current = job.id
-                self._stop.clear()
-            yield job if job.threads is not None else replace(job, threads=_threads())
+                if wanted := bool(self._waiting):
+                    job = self._waiting.popleft()
+                    self._current = job.id
+                    self._stop.clear()
+                else:
+                    assert self._expected is not None
+                    job, self._expected = self._expected, None
+            yield (job if job.threads is not None else replace(job, threads=_threads())), wanted
 
     def _read(self) -> None:
         while True:
@@ -100,6 +111,8 @@ class _Child:
                 word = message["do"]
                 if word == "job":
                     self._accept(message["job"])
+                elif word == "warm":
+                    self._expect(message["job"])
                 elif word == "stop":
                     self._halt(message["id"])
                 elif word == "quit":
@@ -124,6 +137,16 @@ class _Child:
         with self._changed:
             self._waiting.append(job)
             self._changed.notify()
+
+    def _expect(self, values: Any) -> None:
+        try:
+            job = decode(json.dumps(values).encode())
+        except UserError:
+            return  # the job itself will tell
+        if isinstance(job, Job):
+            with self._changed:
+                self._expected = job
+                self._changed.notify()
 
     def _halt(self, name: Any) -> None:
         with self._changed:
@@ -162,6 +185,16 @@ class _Child:
         # The reader sees the same broken pipe and leaves; what is said meanwhile has no listener.
         with self._sending, contextlib.suppress(OSError):
             self._connection.send_bytes(data)
+
+
+def _prepare(job: Job, warm: Warm) -> None:
+    """Load what a job of this kind needs: its modules, and the network where its step can say so."""
+    try:
+        step = importlib.import_module(f"engine.steps.{job.VERB}")
+        if hasattr(step, "prepare"):
+            step.prepare(job, Work(warm=warm))
+    except Exception as error:  # noqa: BLE001 - nobody asked for this yet; the job itself will tell
+        print(f"Not warm: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
 
 
 def _threads() -> int:

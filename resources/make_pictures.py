@@ -16,7 +16,7 @@ from PIL import Image
 
 from engine.display import screen
 
-PAGES = ("tags", "train", "explore", "export")
+PAGES = ("tags", "train", "explore", "climb", "export")
 
 
 def main(demo: Path) -> None:

@@ -132,3 +132,16 @@ def test_scales_may_not_repeat() -> None:
 def test_tiny_cnn_has_no_pretrained_weights() -> None:
     with pytest.raises(UserError, match="pretrained=false"):
         Params(backbone="tiny_cnn")
+
+
+def test_scores_are_shares_where_one_class_an_image_is_trained(trained) -> None:
+    shot = _shot(48, 64, 3)
+    sigmoid = _infer(trained, [shot])["s3"]
+    other = Cam(Params(backbone="tiny_cnn", pretrained=False, loss="softmax")), trained[1]
+    softmax = _infer(other, [shot])["s3"]
+    assert softmax.scores.sum() == pytest.approx(1, abs=1e-5) and sigmoid.scores.sum() != pytest.approx(
+        1, abs=1e-2
+    )
+    # The maps are the classifier's, whatever it was trained by.
+    np.testing.assert_array_equal(softmax.maps, sigmoid.maps)
+    assert (np.argsort(softmax.scores) == np.argsort(sigmoid.scores)).all()

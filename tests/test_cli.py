@@ -60,8 +60,23 @@ FULL: tuple[Job, ...] = (
         ignore="0.15,0.3",
         crf="irn",
         min_region=20,
+        images=("a", "b.c"),
+        climbed=("3@4", "1.2@0"),
+        climbs="first/steps",
+        saliency="masks of things",
         **WORK,
     ),
+    messages.Climb(
+        project="pets", run="first", split="val", images=("a",), views="high", settings={"steps": "4"}, cls="cat",
+        trace="3.1", at=2, **WORK,
+    ),
+    messages.Film(
+        project="pets", source="first/steps", image="a", trace="3.1", out="film.gif", fps=3, overwrite=True
+    ),
+    messages.Study(
+        project="pets", study="ratio", run="first", split="val", count=9, settings={"lam": "0"}, **WORK
+    ),
+    messages.Boxes(project="pets", source="first", truth_boxes="boxes.csv", split="val", side=0),
     messages.Evaluate(project="pets", source="first", sweep=True, split="val", threshold=0.25),
     messages.Evaluate(project="pets", labels="soft"),
     messages.Export(

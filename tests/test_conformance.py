@@ -25,7 +25,7 @@ import engine.methods
 from engine.cli import main
 from engine.errors import UserError
 from engine.images import digest
-from engine.messages import Failed, Finished, Infer, Methods, Metrics, Stopped, Train
+from engine.messages import JOBS, Failed, Finished, Infer, Methods, Metrics, Stopped, Train
 from engine.method import Batch, Clock, Method, Shot
 from engine.methods import list_methods, method_class, tables_of
 from engine.params import Field, describe, parse, presets
@@ -40,6 +40,8 @@ ROOT = Path(__file__).resolve().parents[1]
 if os.environ.get("WSSS_TEST_METHODS"):
     engine.methods.__path__.append(os.environ["WSSS_TEST_METHODS"])
 NAMES = [card.name for card in list_methods()]
+TRAINED = [card.name for card in list_methods() if card.trains]
+UNTRAINED = [card.name for card in list_methods() if not card.trains]
 # What makes any method small enough for a test, where it has such a parameter.
 SMALL = {"backbone": "tiny_cnn", "pretrained": False}
 CLASSES = ("red", "green", "blue")
@@ -102,9 +104,14 @@ def same(a: CamStack, b: CamStack, atol: float = 0.0) -> None:
     np.testing.assert_allclose(a.scores, b.scores, atol=atol)
 
 
-@pytest.fixture(scope="module", params=NAMES)
+def each(names: list[str]) -> pytest.MarkDecorator:
+    """Try a class of promises on these methods."""
+    return pytest.mark.parametrize("cls", names, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def cls(request: pytest.FixtureRequest) -> type[Method[Any, Any]]:
-    """The class of each method in the folder."""
+    """The class of a method."""
     return method_class(request.param)
 
 
@@ -129,8 +136,9 @@ def trained(cls: type[Method[Any, Any]], name: str, tmp_path_factory: pytest.Tem
     return project
 
 
+@each(NAMES)
 class TestConformance:
-    """One test a promise."""
+    """What every method promises, one test a promise."""
 
     def test_the_card_tells_people_what_it_is(self, cls, name) -> None:
         (card,) = (c for c in list_methods() if c.name == name)
@@ -157,6 +165,41 @@ class TestConformance:
             for preset in presets(table):
                 assert isinstance(parse(table, {"preset": preset}), table)
 
+    def test_it_stands_in_the_list_the_command_line_and_the_form(self, cls, name, capsys, qtbot) -> None:
+        assert_offered(cls, name, capsys, qtbot)
+
+
+@each(UNTRAINED)
+class TestUntrained:
+    """What a method promises that works on the network of another run."""
+
+    def test_it_learns_nothing(self, cls, name) -> None:
+        (card,) = (c for c in list_methods() if c.name == name)
+        assert not card.trains and "tags" not in card.needs and any("run" in need for need in card.needs)
+        assert describe(cls.Params) == () and describe(cls.Views), "all it has to set is how it looks"
+
+    def test_it_refuses_to_be_trained_and_names_the_job_that_does_its_work(
+        self, cls, name, tmp_path: Path, capsys
+    ) -> None:
+        project = make_project(tmp_path)
+        before = sorted(p for p in project.root.rglob("*"))
+        for job in (Train(project=str(project.root), method=name), Train(project="nowhere", method=name)):
+            ending = list(run(job))[-1]
+            assert isinstance(ending, Failed) and ending.mistake, ending
+        ending = list(run(Train(project=str(project.root), method=name, run="mine", resume=True)))[-1]
+        assert isinstance(ending, Failed) and ending.mistake and cls.TITLE in ending.message
+        assert main(["train", name, "-p", str(project.root)]) != 0
+        told = capsys.readouterr().err
+        assert f"{cls.TITLE} is not trained" in told and "Traceback" not in told
+        (verb,) = re.findall(r"`wsss (\w+) RUN`", told)
+        assert verb in JOBS and JOBS[verb].BARE == ("run",)
+        assert sorted(p for p in project.root.rglob("*")) == before, "nothing half-written"
+
+
+@each(TRAINED)
+class TestTrained:
+    """What a method promises that trains a network."""
+
     def test_a_step_gives_finite_losses_that_teach(self, built) -> None:
         method, net = built
         net.train()
@@ -164,7 +207,9 @@ class TestConformance:
         images = torch.randn(3, 3, 32, 32)
         targets = torch.tensor([[1, 0, 1], [0, 1, -1], [0, 0, 1]], dtype=torch.int8)
         for known, tags in ((8, targets), (0, torch.full_like(targets, -1))):
-            batch = Batch(images, tags, ("a", "b", "c"), known, 1, torch.tensor([[1.0, 1, 2], [2, 2, 0]]))
+            batch = Batch(
+                images, tags, ("a", "b", "c"), known, min(known, 3), 1, torch.tensor([[1.0, 1, 2], [2, 2, 0]])
+            )
             net.zero_grad()
             losses = method.training_step(net, batch, Clock(0, 10, 0))
             assert losses and all(v.shape == () and torch.isfinite(v) for v in losses.values()), (
@@ -290,9 +335,6 @@ class TestConformance:
         assert isinstance(ending, Failed) and ending.mistake and "scalse" in ending.message
         assert sorted(p.name for p in (trained.root / "runs").iterdir()) == before
 
-    def test_it_stands_in_the_list_the_command_line_and_the_form(self, cls, name, capsys, qtbot) -> None:
-        assert_offered(cls, name, capsys, qtbot)
-
 
 def assert_offered(
     cls: type[Method[Any, Any]], name: str, capsys: pytest.CaptureFixture[str], qtbot: Any
@@ -302,7 +344,7 @@ def assert_offered(
 
     result = list(run(Methods()))[-1].result
     (row,) = (m for m in result["methods"] if m["name"] == name)
-    assert row["available"] and row["plan"] and row["title"] == cls.TITLE
+    assert row["available"] and row["plan"] and row["title"] == cls.TITLE and row["trains"] == cls.TRAINS
     assert main(["methods"]) == 0
     assert name in capsys.readouterr().out
     assert main(["train", name, "--help"]) == 0
@@ -387,7 +429,7 @@ BROKEN = {
     "broken_bare": ('"""Nothing."""\n', "METHOD"),
     "broken_other": ("METHOD = 3\n", "names no method"),
     "broken_table": (DUMMY.replace("    gain: Annotated[float,", "    gain: Annotated[list,"), "no form field"),
-    "broken_views": (DUMMY.replace("    Views = Views\n", ""), "cannot be shown"),
+    "broken_views": (DUMMY.replace("    Views = Views\n", "    Views = None\n"), "cannot be shown"),
 }  # fmt: skip
 
 
@@ -420,12 +462,12 @@ def test_a_file_dropped_in_is_offered_everywhere(dropped: Path, capsys, qtbot) -
 def test_a_file_dropped_in_keeps_every_promise(dropped: Path, tmp_path: Path) -> None:
     (dropped / "dummy.py").write_text(DUMMY)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", str(Path(__file__)), "-q", "-k", "TestConformance and dummy",
+        [sys.executable, "-m", "pytest", str(Path(__file__)), "-q", "-k", "(TestConformance or TestTrained) and dummy",
          "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'inner'}", f"--rootdir={ROOT}"],
         capture_output=True, text=True, timeout=280, cwd=ROOT, env={**os.environ, "WSSS_TEST_METHODS": str(dropped)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:]
-    promises = [n for n in vars(TestConformance) if n.startswith("test_")]
+    promises = [n for n in (*vars(TestConformance), *vars(TestTrained)) if n.startswith("test_")]
     passed = int(re.search(r"(\d+) passed", done.stdout)[1])
     assert passed >= len(promises) and "skipped" not in done.stdout
 
@@ -439,6 +481,11 @@ def test_a_broken_file_is_listed_with_the_reason_and_the_others_stay(
     cards = {c.name: c for c in list_methods()}
     assert not cards[name].available and reason in cards[name].why_not
     assert all(cards[n].available for n in NAMES)
+    assert (
+        set(TRAINED) | set(UNTRAINED) == set(NAMES)
+        and "advcam" in UNTRAINED
+        and {"cam", "cutmix"} <= set(TRAINED)
+    )
     rows = {m["name"]: m for m in list(run(Methods()))[-1].result["methods"]}
     assert reason in rows[name]["why_not"] and "train" not in rows[name] and rows["cam"]["available"]
     assert main(["methods"]) == 0

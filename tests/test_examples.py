@@ -50,7 +50,7 @@ def test_an_example_is_short(path: Path) -> None:
 
 def test_every_example_is_played_here() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
-    assert len(EXAMPLES) >= 4
+    assert len(EXAMPLES) >= 5
     for path in EXAMPLES:
         assert f'play("{path.stem}"' in text
 
@@ -72,6 +72,12 @@ def test_train_look_label_export(
     assert "Started" in out and "Finished" in out
     project = engine.open_project(place)
     assert len(engine.source_of(project.root, "cam").stems()) == 3
+
+    stem, cls = project.usable[0], project.classes[project.tags().present(project.usable[0])[0]]
+    play("climb_one_image", [str(place), "cam", stem, cls], monkeypatch)
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        f"step {n}" for n in range(4)
+    ]
 
     play("label_and_export", [str(place), "cam", str(tmp_path / "voc")], monkeypatch)
     out = capsys.readouterr().out

@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from engine.errors import UserError
-from engine.labels import LabelRule, apply, apply_scores, best_class, clean
+from engine.labels import LabelRule, apply, apply_scores, best_class, clean, disagreement
 
 RNG = np.random.default_rng(7)
 
@@ -254,3 +254,25 @@ def test_a_misspelt_rule_suggests_the_nearest() -> None:
 def test_a_damaged_rule_file_is_refused(data: object) -> None:
     with pytest.raises(UserError):
         LabelRule.from_json(data)
+
+
+def test_disagreement_with_saliency_is_unsure() -> None:
+    mask = np.array([[0, 0, 3, 3, 255, 255, 254]], np.uint8)
+    salient = np.array([[False, True, False, True, False, True, True]])
+    before = mask.copy()
+    found = disagreement(mask, salient)
+    assert found.tolist() == [[0, 255, 255, 3, 255, 255, 254]] and found.dtype == np.uint8
+    np.testing.assert_array_equal(mask, before)
+    np.testing.assert_array_equal(disagreement(found, salient), found)  # a second time changes nothing
+    for wrong in (salient[:, :3], salient.astype(np.uint8)):
+        with pytest.raises(ValueError):
+            disagreement(mask, wrong)
+
+
+def test_disagreement_keeps_what_agrees_and_nothing_else() -> None:
+    mask = RNG.integers(0, 5, (40, 50)).astype(np.uint8)
+    salient = RNG.random(mask.shape) < 0.5
+    found = disagreement(mask, salient)
+    kept = found != 255
+    np.testing.assert_array_equal(kept, (mask > 0) == salient)
+    np.testing.assert_array_equal(found[kept], mask[kept])

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from engine import losses
 
+ALL = ["plain", "balanced", "focal", "single"]
 COUNTS = torch.tensor([[1.0, 30.0, 0.0, 5.0], [9.0, 10.0, 12.0, 5.0]])
 
 
@@ -28,7 +29,8 @@ def compute(kind: str, scores: Tensor, targets: Tensor, **options: object) -> Te
     return getattr(losses, kind)(scores, targets, **options)
 
 
-KINDS = pytest.mark.parametrize("kind", ["plain", "balanced", "focal"])
+KINDS = pytest.mark.parametrize("kind", ALL[:3])
+ALL_KINDS = pytest.mark.parametrize("kind", ALL)
 
 
 def test_plain_is_the_soft_margin_loss_when_every_tag_is_known() -> None:
@@ -54,13 +56,13 @@ def test_unknown_tags_get_exactly_no_gradient(kind: str) -> None:
     assert (scores.grad[known] != 0).all()
 
 
-@KINDS
+@ALL_KINDS
 def test_gradient_is_the_derivative(kind: str) -> None:
     scores, targets = draw()
     assert torch.autograd.gradcheck(lambda s: compute(kind, s, targets), (scores.requires_grad_(True),))
 
 
-@KINDS
+@ALL_KINDS
 def test_nothing_known_is_zero_and_still_has_a_gradient(kind: str) -> None:
     scores = torch.randn(2, 4, requires_grad=True)
     value = compute(kind, scores, torch.full((2, 4), -1, dtype=torch.int8))
@@ -69,7 +71,7 @@ def test_nothing_known_is_zero_and_still_has_a_gradient(kind: str) -> None:
     assert torch.equal(scores.grad, torch.zeros(2, 4))
 
 
-@KINDS
+@ALL_KINDS
 @pytest.mark.parametrize("cuts", [(0, 3, 6), (0, 1, 6), (0, 1, 2, 3, 6)])
 def test_ranks_with_shares_of_any_size_take_the_step_of_one_process(kind: str, cuts: tuple[int, ...]) -> None:
     scores, targets = draw()
@@ -77,7 +79,8 @@ def test_ranks_with_shares_of_any_size_take_the_step_of_one_process(kind: str, c
     whole = scores.clone().requires_grad_(True)
     value = compute(kind, whole, targets)
     value.backward()
-    known, world = losses.count_known(targets), len(cuts) - 1
+    counted = losses.count_named if kind == "single" else losses.count_known
+    known, world = counted(targets), len(cuts) - 1
     shares, gradient = [], []
     for a, b in itertools.pairwise(cuts):
         mine = scores[a:b].clone().requires_grad_(True)
@@ -89,7 +92,7 @@ def test_ranks_with_shares_of_any_size_take_the_step_of_one_process(kind: str, c
     assert torch.isclose(torch.stack(shares).mean(), value)
 
 
-@KINDS
+@ALL_KINDS
 def test_the_right_answer_costs_less(kind: str) -> None:
     targets = torch.tensor([[1, 0, 1, 0]], dtype=torch.int8)
     right = torch.tensor([[4.0, -4.0, 4.0, -4.0]])
@@ -135,3 +138,36 @@ def test_focal_fades_easy_tags_faster_than_hard_ones() -> None:
     easy, hard = torch.full((1, 1), 4.0), torch.full((1, 1), -4.0)
     ratio = losses.focal(hard, targets) / losses.focal(easy, targets)
     assert ratio > 1000 * losses.plain(hard, targets) / losses.plain(easy, targets)
+
+
+def test_single_is_the_cross_entropy_of_torch_when_each_image_has_one_tag() -> None:
+    scores, _ = draw()
+    classes = torch.tensor([2, 0, 3, 3, 1, 0])
+    targets = F.one_hot(classes, 4).to(torch.int8)
+    assert torch.isclose(losses.single(scores, targets), F.cross_entropy(scores, classes))
+
+
+def test_single_spreads_its_target_over_the_present_tags() -> None:
+    scores, _ = draw()
+    targets = torch.tensor([[1, 0, 1, 0], [1, 1, 1, 1], [0, 0, 0, 1]] * 2, dtype=torch.int8)
+    spread = targets.double() / targets.sum(1, keepdim=True)
+    assert torch.isclose(losses.single(scores, targets), F.cross_entropy(scores, spread))
+
+
+def test_single_leaves_unknown_tags_out_of_the_softmax_and_images_without_a_tag_out_of_the_mean() -> None:
+    scores = torch.tensor([[1.0, math.inf, 3.0], [4.0, math.nan, -math.inf], [0.0, 0.0, math.nan]])
+    targets = torch.tensor([[1, -1, 0], [0, 0, 0], [-1, 0, -1]], dtype=torch.int8)
+    scores.requires_grad_(True)
+    value = losses.single(scores, targets)
+    value.backward()
+    # Classes 0 and 2 of the one image with a tag.
+    assert value.item() == pytest.approx(math.log(1 + math.exp(2)))
+    assert losses.count_named(targets) == 1
+    assert (scores.grad[0, [0, 2]] != 0).all() and scores.grad[0, 1] == 0
+    assert torch.equal(scores.grad[1:], torch.zeros(2, 3))
+
+
+def test_single_does_not_care_by_how_much_all_scores_of_an_image_are_raised() -> None:
+    scores, targets = draw()
+    raised = scores + torch.linspace(-5, 5, 6, dtype=torch.float64)[:, None]
+    assert torch.isclose(losses.single(scores, targets), losses.single(raised, targets))

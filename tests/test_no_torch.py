@@ -30,7 +30,7 @@ from wsss_napari import dock
 from wsss_napari.session import session_of
 
 viewer = napari.Viewer(show=False)
-for cls in (dock.MainDock, dock.TagsDock, dock.TrainDock, dock.ExploreDock, dock.ExportDock):
+for cls in (dock.MainDock, dock.TagsDock, dock.TrainDock, dock.ExploreDock, dock.ClimbDock, dock.ExportDock):
     shown = cls(viewer)
     viewer.window.add_dock_widget(shown)
     for entry in shown.entries:

@@ -125,6 +125,19 @@ def test_what_is_warm_stays_warm(parent: Parent) -> None:
     assert said == ["1", "2", "3"]
 
 
+def test_an_expected_job_is_prepared_and_not_done(parent: Parent) -> None:
+    for run in ("warm", "rot"):  # a step that cannot be prepared says so when it is done, not before
+        parent.send(do="warm", job=json.loads(encode(Rerun(run=run))))
+    parent.send(do="warm", job={"verb": "destroy"})
+    time.sleep(0.3)  # a newer wish may replace an older one that nobody began with
+    parent.send(do="warm", job=json.loads(encode(Rerun(run="warm"))))
+    time.sleep(0.5)
+    parent.give(Rerun(run="warm"))
+    events = parent.until(Finished)
+    (said,) = [e.text for e in events if isinstance(e, Said)]
+    assert int(said) in (11, 21), "prepared once or twice, done once"
+
+
 def test_a_real_job_loads_no_torch_and_answers(parent: Parent, tmp_path: Path) -> None:
     parent.give(New(project=str(tmp_path / "p"), images=str(tmp_path / "none")))
     (ending,) = parent.until(Failed)[-1:]
@@ -182,6 +195,8 @@ def test_nonsense_is_passed_over(parent: Parent) -> None:
         b'{"do": "dance"}',
         b'{"do": ["job"]}',
         b'{"do": "job"}',
+        b'{"do": "warm"}',
+        b'{"do": "warm", "job": [1]}',
         b'{"do": "stop"}',
         b'{"do": "stop", "id": [1]}',
         b"[" * 100_000,

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QWidget
 
 from engine.messages import Failed, Finished, Methods, Metrics, Started, Stopped, Train
 from engine.store import Project, Run, new_run, runs_of
 from wsss_napari.desk import desk_of
 from wsss_napari.estimates import bytes_text, seconds_text, train_estimate
+from wsss_napari.pages import PAGES
 from wsss_napari.pages.train import TrainPage
 
 FAKE = runpy.run_path(str(Path(__file__).with_name("fake_engine.py")))
@@ -107,6 +108,66 @@ def test_a_method_that_cannot_be_used_is_grey_and_says_why(ready):
     assert not broken.isEnabled() and "bilby" in broken.parentWidget().toolTip()
     assert ready.cards.chosen == "cam"
     assert "Zhou et al." in ready.cards.card("cam").parentWidget().toolTip()
+
+
+CLIMBER = {
+    **FAKE["METHODS"]["methods"][0],
+    "name": "climber",
+    "title": "Climbing",
+    "sentence": "Climb on the score.",
+    "needs": ["run of a classifier"],
+    "shows": ["cams", "climb"],
+    "train": [],
+    "trains": False,
+}
+
+
+def with_climber(page):
+    """The climber first, so that nothing but its kind keeps it from being chosen."""
+    page.desk.engine.answers[Methods] = {
+        **FAKE["METHODS"],
+        "methods": [CLIMBER, *FAKE["METHODS"]["methods"]],
+    }
+    return page
+
+
+def texts_of(card):
+    return " ".join(label.text() for label in card.findChildren(QLabel))
+
+
+def test_a_method_that_is_not_trained_leads_to_its_page(page, qtbot):
+    asked = []
+
+    class Docked(QWidget):
+        entries = PAGES
+        turn_to = staticmethod(asked.append)
+
+    dock = Docked()
+    qtbot.addWidget(dock)
+    page.setParent(dock)
+    ready = make_ready(with_climber(page), qtbot)
+    card = ready.cards.card("climber").parentWidget()
+    assert ready.cards.chosen == "cam" and ready.form is not None
+    assert not ready.cards.card("climber").isEnabled()
+    assert "Nothing to train" in texts_of(card) and "Climb on the score" in texts_of(card)
+    assert "Zhou et al." in card.toolTip()
+    (button,) = card.findChildren(QPushButton)
+    assert button.text() == "Go to the Climb page" and button.toolTip()
+    qtbot.mouseClick(card, Qt.MouseButton.LeftButton)
+    assert ready.cards.chosen == "cam"
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert asked == ["climb"]
+    assert not ready.cards.card("cam").parentWidget().findChildren(QPushButton)
+    page.setParent(None)  # both are to be closed, and the dock would take the page with it
+
+
+def test_without_that_page_in_the_dock_it_says_where_it_is(page, qtbot, monkeypatch):
+    told = []
+    monkeypatch.setattr(page.desk, "said", lambda level, text: told.append(text))
+    ready = make_ready(with_climber(page), qtbot)
+    (button,) = ready.cards.card("climber").parentWidget().findChildren(QPushButton)
+    button.click()
+    assert told == ["Open the WSSS dock; it has the Climb page."]
 
 
 def test_when_the_engine_cannot_start_it_can_be_tried_again(page, qtbot):

@@ -166,7 +166,23 @@ def test_inference_keeps_what_is_there_and_replaces_what_changed(small_project: 
     assert other.result["kept"] == 0
 
 
-@pytest.mark.parametrize("loss", ["plain", "balanced"])
+def test_one_class_an_image_says_once_how_many_images_have_several_or_none(small_project: Project) -> None:
+    given = {"settings": {"loss": "softmax"}, "epochs": 1}
+    small_project.set_tags([("im_000", name, 1) for name in small_project.classes])
+    small_project.set_tags([("im_001", "*", 0)])
+    states = small_project.tags().subset(small_project.stems("train")).states
+    several, none = ((states == 1).sum(1) > 1).sum(), ((states == 1).sum(1) == 0).sum()
+    assert several and none
+    events = _train(small_project, **given)
+    assert isinstance(events[-1], Finished), events[-1]
+    warnings = [e.text for e in events if isinstance(e, Said) and e.level == "warning"]
+    assert len(warnings) == 2
+    assert warnings[0].startswith(f"{several} of the {len(states)} training images have several tags")
+    assert warnings[1].startswith(f"{none} of the {len(states)} training images have no present tag")
+    assert not [e for e in _train(small_project, epochs=1) if isinstance(e, Said) and e.level == "warning"]
+
+
+@pytest.mark.parametrize("loss", ["plain", "balanced", "softmax"])
 def test_two_ranks_lose_what_one_process_loses(small_project: Project, loss: str, tmp_path: Path) -> None:
     """Item 13: the same global batch on two CPU processes, ten steps, to 1e-5."""
     found = []

@@ -114,6 +114,18 @@ def test_a_job_from_queue_to_end(engine: Engine, qtbot) -> None:
     assert isinstance(ear.heard[0], Started) and sum(isinstance(e, ENDINGS) for e in ear.heard) == 1
 
 
+def test_the_child_may_be_warmed_before_its_first_job(engine: Engine, qtbot) -> None:
+    assert not engine.alive
+    engine.warm(Rerun(run="warm"))
+    assert engine.alive and not engine.jobs, "no line in the list: nobody asked for anything"
+    endings: list[object] = []
+    qtbot.wait(300)
+    engine.submit(Rerun(run="warm"), then=endings.append)
+    engine.warm(Rerun(run="warm"))  # while there is work it would only be in the way
+    qtbot.waitUntil(lambda: len(endings) == 1, timeout=20_000)
+    assert engine.jobs[-1].log == ["11"]
+
+
 def test_submitting_does_not_hold_up_the_window(engine: Engine, qtbot) -> None:
     begun = time.monotonic()
     engine.submit(Rerun(run="count:1"))

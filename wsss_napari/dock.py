@@ -39,7 +39,7 @@ from wsss_napari.pages import PAGES, Entry
 from wsss_napari.pages.page import Page
 from wsss_napari.style import follow_theme
 
-__all__ = ["Dock", "ExploreDock", "ExportDock", "MainDock", "TagsDock", "TrainDock"]
+__all__ = ["ClimbDock", "Dock", "ExploreDock", "ExportDock", "MainDock", "TagsDock", "TrainDock"]
 
 
 class Dock(QWidget):
@@ -248,6 +248,13 @@ class ExploreDock(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, _only("explore"))
+
+
+class ClimbDock(Dock):
+    """The Climb page alone."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer, _only("climb"))
 
 
 class ExportDock(Dock):

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from engine.labels import LabelRule
-from engine.messages import Infer, Label
+from engine.messages import Climb, Infer, Label
 from engine.store import Views
 from wsss_napari.desk import Desk
 from wsss_napari.estimates import infer_text
 from wsss_napari.map_files import OTHERS
 
 __all__ = ["ExploreJobs"]
+
+# What the views of `wsss climb` say that they were drawn by.
+ADVCAM = "advcam"
 
 
 class ExploreJobs:
@@ -32,11 +35,16 @@ class ExploreJobs:
         run = self._desk.session.chosen_run
         return None if run is None else run.views(self._desk.session.views)
 
-    def draw(self, images: tuple[str, ...]) -> Infer | None:
-        """Return the job that draws these images, or all; None without a run."""
+    def draw(self, images: tuple[str, ...]) -> Infer | Climb | None:
+        """Return the job that draws these images, or all, as the views were drawn; None without a run."""
         source = self.source
         if source is None:
             return None
+        if source.facts.get("method") == ADVCAM:
+            settings = dict(source.facts.get("settings", {}))
+            return self._desk.job(
+                Climb, run=source.run.id, images=images, views=source.name, settings=settings
+            )
         # With other settings under the same name the engine would draw all images anew.
         settings = self._settings(source)
         return self._desk.job(Infer, run=source.run.id, images=images, views=source.name, settings=settings)
@@ -46,7 +54,8 @@ class ExploreJobs:
         source = self.source
         if source is None:
             return None
-        settings = {**self._settings(source), "classes": "all"}
+        plain = {} if source.facts.get("method") == ADVCAM else self._settings(source)
+        settings = {**plain, "classes": "all"}
         return self._desk.job(Infer, run=source.run.id, images=(image,), views=OTHERS, settings=settings)
 
     def label(self, rule: LabelRule, name: str, crf: str) -> Label | None:
@@ -68,7 +77,7 @@ class ExploreJobs:
         """Return whether the maps of an image are being drawn, or will be."""
         run = self._desk.session.run
         return any(
-            isinstance(line.job, Infer)
+            isinstance(line.job, (Climb, Infer))
             and line.open
             and line.job.run == run
             and (image in line.job.images or not line.job.images)

@@ -43,6 +43,7 @@ class Binding:
 
 
 _DIGITS = tuple("123456789")
+_ARROWS = {Qt.Key.Key_Left: "Left", Qt.Key.Key_Right: "Right"}
 
 BINDINGS: tuple[Binding, ...] = (
     Binding(("J",), "Next image", "Everywhere", "", "next_image"),
@@ -60,6 +61,10 @@ BINDINGS: tuple[Binding, ...] = (
     Binding(("Space",), "Next untagged image", "Tags", "tags", "next_untagged"),
     Binding(("G",), "Compare side by side", "Explore", "explore", "compare"),
     Binding(("W",), "Why this pixel", "Explore", "explore", "why"),
+    Binding(("Left", "Q"), "One step back", "Climb", "climb", "back"),
+    Binding(("Right", "W"), "One step forward", "Climb", "climb", "forward"),
+    Binding(("U",), "Play the steps, or pause", "Climb", "climb", "play"),
+    Binding(("G",), "Two climbs side by side", "Climb", "climb", "beside"),
 )
 
 Action = Callable[[str], None]
@@ -162,6 +167,8 @@ class Keys(QObject):
         """
         if watched is not canvas_of(self._viewer):
             return False
+        if chord in _ARROWS.values() and self._viewer.dims.ndim > 2:
+            return True  # a person's own stack is stepped through as ever
         layer = self._viewer.layers.selection.active
         if layer is None or "wsss" in layer.metadata:
             return False
@@ -196,6 +203,8 @@ def chord_of(event: QKeyEvent) -> str:
         name = digit
     elif key == Qt.Key.Key_Space:
         name = "Space"
+    elif key in _ARROWS:
+        name = _ARROWS[key]
     elif Qt.Key.Key_A <= key <= Qt.Key.Key_Z:
         name = chr(key)
     elif key == Qt.Key.Key_Question:
@@ -225,6 +234,7 @@ def help_rows(page: str = "") -> list[tuple[str, str, str, bool]]:
     """Return (group, keys, text, works now) of each binding, in the order of the table."""
     rows = []
     for b in BINDINGS:
-        keys = b.keys[0] if len(b.keys) == 1 else f"{b.keys[0]} … {b.keys[-1].rpartition('+')[2]}"
+        # Two keys are a choice, more are a range.
+        keys = " or ".join(b.keys) if len(b.keys) < 3 else f"{b.keys[0]} … {b.keys[-1].rpartition('+')[2]}"
         rows.append((b.group, keys, b.text, b.page in ("", page)))
     return rows

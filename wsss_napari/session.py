@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,6 +35,7 @@ class Session:
         run: Id of the chosen run.
         views: Name of the chosen run's views.
         methods: The list of the `Methods` job, or None before it was asked for.
+        studies: Its list of studies, likewise.
 
     Signals beside the fields: `tags_changed(stems)`, `classes_changed()`, `runs_changed()`,
     `labels_changed()`, `said(level, text)` with level info, warning or error.
@@ -46,6 +47,7 @@ class Session:
     run: str | None = None
     views: str = "default"
     methods: tuple[dict[str, Any], ...] | None = None
+    studies: tuple[dict[str, Any], ...] | None = None
     history: History = field(default_factory=History, repr=False)
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
@@ -85,6 +87,13 @@ class Session:
         self.run = None
         self.views = "default"
         self.history.clear()
+
+    def take_methods(self, result: Mapping[str, Any]) -> None:
+        """Keep what the `Methods` job found: methods, each with the backbones on offer, and studies."""
+        # Studies first: who hears of the methods finds them.
+        self.studies = tuple(result.get("studies", ()))
+        backbones = result["backbones"]
+        self.methods = tuple({**m, "backbones": backbones} for m in result["methods"])
 
     @property
     def stems(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from engine.errors import UserError
 from engine.messages import (
     ENDINGS,
     MAX_MESSAGE,
+    Climb,
     Event,
     Failed,
     Finished,
@@ -167,6 +168,14 @@ class Engine:
         self._next()
         self.changed.emit()
         return job.id
+
+    def warm(self, job: Job) -> None:
+        """Let the child load what a job of this kind will need; does nothing while there is work."""
+        if self._closed or self._forced or self.busy:
+            return
+        if not self._children:
+            self._start()
+        self._children[-1].send({"do": "warm", "job": json.loads(encode(job))})
 
     def line(self, job_id: str) -> JobLine | None:
         """Return the line of a job, or None when it was dropped from the list."""
@@ -334,4 +343,4 @@ def _log(line: JobLine, *texts: str) -> None:
 
 def _keeps(line: JobLine) -> bool:
     """Return whether the job, begun anew, goes on where it was broken off."""
-    return line.run is not None or isinstance(line.job, (Infer, Label))
+    return line.run is not None or isinstance(line.job, (Climb, Infer, Label))

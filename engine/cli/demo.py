@@ -17,8 +17,9 @@ from engine.cli.view import check_window, open_window
 from engine.display import can_imagine, has_display, imagined
 from engine.errors import UserError
 from engine.images import digest
-from engine.messages import Evaluate, Export, Infer, Job, Label, New, Train, command
+from engine.messages import Climb, Evaluate, Export, Infer, Job, Label, New, Train, command
 from engine.resources import resource
+from engine.results import traces_in
 from engine.store import Project, open_project, run_of, runs_of
 
 __all__ = ["answer"]
@@ -54,7 +55,8 @@ class _Told:
 def answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
     """Walk the path, skipping what an earlier demo finished."""
     parser = Parser(
-        "demo", "Walk the whole path on the bundled sample: new, train, infer, evaluate, label, export."
+        "demo",
+        "Walk the whole path on the bundled sample: new, train, infer, evaluate, climb, label, export.",
     )
     parser.add_argument(
         "--out", metavar="DIR", default="wsss_demo", help="folder of the demo (default: wsss_demo)"
@@ -85,6 +87,8 @@ def _walk(told: _Told, out: Path) -> dict[str, Any]:
         f"Recall {percent(sweep['recall'])}: a plain CAM lights the telling part and misses much of the body."
     )
 
+    _climb(told, project, place)
+
     # The rule that evaluation recommends, as a person would copy it from the curve.
     told.do(Label(project=place, source=RUN, name=LABELS, background=f"constant:{sweep['threshold']:g}"))
     labels = told.do(Evaluate(project=place, labels=LABELS))
@@ -102,6 +106,19 @@ def _walk(told: _Told, out: Path) -> dict[str, Any]:
         "threshold": sweep["threshold"],
         "label_miou": labels["miou"],
     }
+
+
+def _climb(told: _Told, project: Project, place: str) -> None:
+    """Climb a class of the first image, and once more without the penalty from its second step."""
+    stem = project.usable[0]
+    cls = project.tags().present(stem)[0]
+    folder = run_of(project.root, RUN).views("steps").folder / stem / "climb"
+    if not traces_in(folder):
+        one: dict[str, Any] = {"project": place, "run": RUN, "images": (stem,), "cls": project.classes[cls]}
+        first = told.do(Climb(**one, views="steps", settings={"steps": 12, "scales": (1.0,)}))
+        free = {"steps": 10, "scales": (1.0,), "lam": 0.0, "others": 0.0}
+        told.do(Climb(**one, views="steps", trace=first["trace"], at=2, settings=free))
+    told.say(f"The Climb page shows how the evidence for {project.classes[cls]} grows in {stem}.")
 
 
 def _project(told: _Told, place: str) -> Project:

@@ -1,10 +1,12 @@
-"""What stands below the options of a command's help: parameters of a method, formats."""
+"""What stands below the options of a command's help: parameters of a method or study, formats."""
 
 from __future__ import annotations
 
 import argparse
+import ast
+import importlib.util
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +31,42 @@ def further(verb: str, seen: argparse.Namespace) -> str:
     """
     if verb in ("export", "import"):
         return "\n".join(["formats:", *(f"  {name:<10}{f.title}" for name, f in formats().items())])
+    if verb == "study":
+        return _studies(getattr(seen, "study", None))
     return _parameters(verb, seen)
+
+
+def _studies(name: str | None) -> str:
+    """Return the list of studies, or the parameters of one."""
+    if name is None:
+        return "\n".join(["studies, whose settings `wsss study STUDY RUN --help` lists:", *_study_lines()])
+    rows: dict[str, Mapping[str, Any]] = {s["name"]: s for s in engine.do(Methods())["studies"]}
+    if name not in rows:
+        raise UserError(f"There is no study '{name}'.", f"Studies: {', '.join(rows)}.", nearest(name, rows))
+    lines = _wrapped(f"{rows[name]['title']} ({rows[name]['source']}): {rows[name]['sentence']}", "")
+    return "\n".join([*lines, "", f"parameters of {name} for --set:", *_table(rows[name]["parameters"])])
+
+
+def _study_lines() -> Iterator[str]:
+    """Yield name and sentence of each study, read and not imported: that would cost the import of torch."""
+    found = importlib.util.find_spec("engine.studies")
+    assert found is not None and found.submodule_search_locations is not None
+    for file in sorted(Path(found.submodule_search_locations[0]).glob("[!_]*.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SENTENCE":
+                yield f"  {file.stem}"
+                yield from _wrapped(ast.literal_eval(node.value), " " * 6)
 
 
 def _parameters(verb: str, seen: argparse.Namespace) -> str:
     method = getattr(seen, "method", None) if verb == "train" else None
     if verb == "infer" and getattr(seen, "run", None) and (seen.project or Path("wsss.toml").is_file()):
         method = engine.run_of(engine.open_project(seen.project or ".").root, seen.run).method
+    if verb == "climb" and getattr(seen, "run", None):
+        method, verb = "advcam", "infer"
     if method is None:
         return {
+            "climb": "`wsss climb RUN --help` lists the settings of a climb for --set.",
             "train": "`wsss train METHOD --help` lists the parameters of a method for --set.",
             "infer": "`wsss infer RUN -p PROJECT --help` lists the parameters of the run's method for --set.",
         }.get(verb, "")
@@ -52,6 +81,13 @@ def _parameters(verb: str, seen: argparse.Namespace) -> str:
     lines = [f"{card['title']}: {card['sentence']}", *_wrapped(card["citation"], ""), ""]
     if not card["available"]:
         return "\n".join([*lines, f"It cannot be used here: {card['why_not']}"])
+    if verb == "train" and not card["trains"]:
+        return "\n".join(
+            [
+                *lines,
+                "It trains nothing; it works on the classifier of another run (`wsss climb RUN --help`).",
+            ]
+        )
     lines += [f"parameters of {method} for --set:", *_table(card[verb])]
     if card["presets"][verb]:
         lines += ["", "presets (--set preset=NAME):"]

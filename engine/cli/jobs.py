@@ -80,14 +80,49 @@ _OPTIONS: dict[str, tuple[Option, ...]] = {
         Option("views", "name under which the views are kept; other settings under it replace them", "NAME"),
         _SETTINGS,
     ),
+    "climb": (
+        _SPLIT,
+        Option("images", "these images only, named without extension, separated by commas", "STEM,..."),
+        Option("views", "name under which maps and climbs are kept; other settings under it replace them", "NAME"),
+        _SETTINGS,
+        Option("cls", "climb this class of one image alone, keeping every picture", "NAME", flag="class",
+               default="all classes of each image"),
+        Option("trace", "go on from this climb of the image (its id, such as 3 or 3.1)", "ID", default="from the photograph"),
+        Option("at", "step of it to go on from", "STEP", low=0, default="its last step"),
+    ),
+    "film": (
+        Option("source", "views that hold the climb", "RUN/VIEWS"),
+        Option("image", "image, named without extension", "STEM"),
+        Option("trace", "id of the climb, such as 3 or 3.1", "ID"),
+        Option("out", "file to write: .gif, .mp4, .png (a strip) or .npz (arrays)", "FILE"),
+        Option("fps", "pictures a second", "N", low=1),
+        Option("overwrite", "replace the file if it exists"),
+    ),
+    "study": (
+        Option("split", "images of this split, or `all`", "S"),
+        Option("count", "images at most, chosen evenly over the split", "N", low=1, default="by the study"),
+        _SETTINGS,
+    ),
+    "boxes": (
+        _SOURCE,
+        Option("truth_boxes", "true boxes: CSV or localization.txt `image,x0,y0,x1,y1` in px, COCO instances JSON, "
+               "or a folder of VOC XML", "FILE"),
+        _SPLIT,
+        Option("side", "maps and boxes are brought to squares of this side, px; 0 keeps the image's size", "N", low=0),
+    ),
     "label": (
         _SOURCE,
         Option("name", "name of the label set", "LABELS"),
         _SPLIT,
+        Option("images", "these images only, named without extension, separated by commas", "STEM,..."),
+        Option("climbed", "climbs of the one image that replace the map of their class, `TRACE@STEP` each", "T@S,..."),
+        Option("climbs", "views that hold these climbs", "RUN/VIEWS", default="none"),
         Option("background", "background score: constant:T (T in 0..1), power:A, or one_minus_max", "RULE"),
         Option("ignore", "scores above LOW and up to HIGH (0..1) become unsure (255)", "LOW,HIGH", default="no band"),
         _CRF,
         Option("min_region", "regions smaller than this go to their surroundings, px", "N", low=0),
+        Option("saliency", "folder of masks (0 background); where they and the label disagree it becomes unsure", "DIR",
+               default="none"),
     ),
     "evaluate": (
         Option("labels", "label set to measure", "NAME"),
@@ -125,6 +160,7 @@ _BARE = {
     "project": "folder of the project",
     "method": "name of the method; `wsss methods` lists them",
     "run": "name of the run; `wsss status` lists them",
+    "study": "name of the study; a wrong one lists them all",
 }
 
 _EXACTLY_ONE = {"evaluate": ("labels", "source")}

@@ -47,7 +47,19 @@ def show(verb: str, result: Mapping[str, Any]) -> None:
             _project(out, result)
         case "train" | "rerun":
             _run(out, result)
-        case "infer":
+        case "climb" if "trace" in result:
+            out.print(
+                f"The climb {result['trace']} of {result['image']} stands at step {result['steps']} ({result['ending']}): "
+                f"{result['path']}",
+                soft_wrap=True,
+            )
+        case "boxes":
+            _boxes(out, result)
+        case "study":
+            _study(out, result)
+        case "film":
+            out.print(f"{result['frames']} pictures are in {result['out']}.", soft_wrap=True)
+        case "infer" | "climb":
             kept = f" ({result['kept']} were there)" if result["kept"] else ""
             out.print(f"{result['images']} images have the views {result['views']}{kept}.", soft_wrap=True)
         case "label":
@@ -115,6 +127,29 @@ def _evaluation(out: Console, result: Mapping[str, Any]) -> None:
     at = f" at threshold {threshold:g}" if threshold is not None else ""
     best = ", the best of the sweep, chosen with the truth" if "curve" in result else ""
     out.print(f"\nmIoU {percent(result['miou'])} over {result['images']} images{at}{best}.", soft_wrap=True)
+
+
+def _boxes(out: Console, result: Mapping[str, Any]) -> None:
+    rows = table("measure", "share", "threshold", numbers=("share", "threshold"))
+    cuts = result["thresholds"]
+    rows.add_row("MaxBoxAcc (largest region, IoU 0.5)", percent(result["max_box_acc"]), text(cuts["v1"]))
+    for delta, share in result["at"].items():
+        rows.add_row(f"MaxBoxAccV2 at IoU {delta}", percent(share), text(cuts[delta]))
+    rows.add_row("MaxBoxAccV2", percent(result["max_box_acc_v2"]), "")
+    rows.add_row("Top-1 classification", percent(result["top1_cls"]), "")
+    rows.add_row("Top-1 localisation (IoU 0.5)", percent(result["top1_loc"]), text(cuts["0.5"]))
+    out.print(rows)
+    out.print(f"\n{result['pairs']} pairs of image and class in {result['images']} images.", soft_wrap=True)
+    for reason in result["passed_over"]:
+        out.print(f"{reason['count']} passed over: {reason['why']}", soft_wrap=True)
+
+
+def _study(out: Console, result: Mapping[str, Any]) -> None:
+    out.print(
+        f"The study {result['study']} of {result['images']} images is in {result['csv']}.", soft_wrap=True
+    )
+    told = ("study", "run", "images", "figure", "csv")
+    _facts(out, {k: v for k, v in result.items() if k not in told and not isinstance(v, (list, Mapping))})
 
 
 def percent(share: float | None) -> str:

@@ -64,6 +64,7 @@ def card_of(name: str) -> Card:
         needs=cls.NEEDS,
         shows=cls.SHOWS,
         version=cls.VERSION,
+        trains=cls.TRAINS,
     )
 
 

@@ -144,6 +144,8 @@ def _written(
                 "labels": job.labels,
                 "source": facts.get("source", str(source) if isinstance(source, Views) else None),
                 "rule": facts.get("made_by"),
+                # Masks of single images that were made otherwise.
+                "others": facts.get("images"),
                 "weights": facts.get("weights"),
                 "drawn": facts.get("drawn", digest_of(facts) if isinstance(source, Views) else None),
                 "classes": list(project.classes),

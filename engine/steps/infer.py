@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from engine.atomic import write_json
 from engine.errors import UserError
-from engine.messages import Event, Infer, Progress, Said, Viewed
+from engine.messages import Climb, Event, Infer, Progress, Said, Viewed
 from engine.method import Method, Shot
 from engine.nets.fold import folded
 from engine.pace import Pace
@@ -26,7 +27,10 @@ from engine.store import Project, Run, Views, digest_of, file_digest, open_proje
 from engine.train.fabric import start_fabric
 from engine.work import Halted, Work
 
-__all__ = ["run"]
+__all__ = ["Drawn", "draw_views", "load_network", "run"]
+
+# (stem, its maps, what writes the rest of its views into its folder, or None)
+Drawn = tuple[str, CamStack, Callable[[Path], None] | None]
 
 # Pixels of one batch, all images together: about 1 GB of features for a ResNet-50 at scale 2.
 _BATCH_PIXELS = {"cpu": 400_000, "cuda": 8_000_000}
@@ -40,17 +44,47 @@ def run(job: Infer, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     """
     project = open_project(job.project)
     chosen = run_of(project.root, job.run)
-    views = chosen.views(job.views)
     fabric = start_fabric(job)
-    method, net = _network(project, chosen, desk, fabric.device)
+    method, net = load_network(project, chosen, desk, fabric.device)
     settings = parse(method.Views, job.settings)
-    weights = file_digest(chosen.weights)
     made_by = {
         "method": chosen.method,
         "version": method.VERSION,
         "settings": as_settings(settings),
-        "weights": weights,
+        "weights": file_digest(chosen.weights),
     }
+
+    def draw(shots: Sequence[Shot]) -> Iterator[Drawn]:
+        with torch.no_grad():
+            yield from ((stem, stack, None) for stem, stack in method.infer(net, shots, settings))
+
+    return (
+        yield from draw_views(
+            project, chosen.views(job.views), job, desk, fabric, made_by, method.SHOWS, draw
+        )
+    )
+
+
+def draw_views(
+    project: Project,
+    views: Views,
+    job: Infer | Climb,
+    desk: Work,
+    fabric: Fabric,
+    made_by: dict[str, Any],
+    kinds: Sequence[str],
+    draw: Callable[[Sequence[Shot]], Iterator[Drawn]],
+    also: Mapping[str, str] | None = None,
+) -> Generator[Event, None, dict[str, Any]]:
+    """Draw the images that a job asks for, passing over those that were drawn the same way already.
+
+    Args:
+        project, views, job, desk, fabric: Where and on what.
+        made_by: method, version, settings, weights: what all views of one name share.
+        kinds: What is drawn of each image.
+        draw: Draws shots of one size.
+        also: Image -> a digest of whatever else its views depend on.
+    """
     stems = project.stems(job.split, job.images)
     before = views.facts
     if before and {k: before.get(k) for k in made_by} != made_by:
@@ -59,7 +93,8 @@ def run(job: Infer, desk: Work) -> Generator[Event, None, dict[str, Any]]:
             text=f"The views {views} had other settings or weights; they are replaced.", level="warning"
         )
     if fabric.is_global_zero:
-        write_json(views.folder / "views.json", {**made_by, "kinds": list(method.SHOWS), "run": chosen.id})
+        facts = {**made_by, "kinds": list(kinds), "run": views.run.id}
+        write_json(views.folder / "views.json", facts)
     fabric.barrier()
     mine = stems[fabric.global_rank :: fabric.world_size]
     tags = project.tags()
@@ -67,7 +102,8 @@ def run(job: Infer, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     skipped = 0
     for stem in mine:
         image = project.image(stem)
-        digest = digest_of([made_by, image.sha256, _says(tags.row(stem), settings)])
+        says = _says(tags.row(stem), made_by["settings"])
+        digest = digest_of([made_by, image.sha256, says, *([also[stem]] if also else [])])
         if _is_there(views.path(stem), digest):
             skipped += 1
         else:
@@ -78,7 +114,7 @@ def run(job: Infer, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     yield Progress(done=done, total=total, phase="images")
     pace = Pace(total - skipped)
     aside: list[str] = []
-    for stem, found in _drawn(project, method, net, settings, todo, tags.row, fabric.device, views):
+    for stem, found in _drawn(project, draw, todo, tags.row, fabric.device, views):
         if isinstance(found, str):
             aside.append(stem)
             yield Said(text=f"{stem} was passed over: {found}", level="warning")
@@ -90,7 +126,7 @@ def run(job: Infer, desk: Work) -> Generator[Event, None, dict[str, Any]]:
             raise Halted
     fabric.barrier()
     return {
-        "run": chosen.id,
+        "run": views.run.id,
         "views": str(views),
         "images": len(stems) - len(aside),
         "kept": skipped,
@@ -98,7 +134,7 @@ def run(job: Infer, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     }
 
 
-def _network(
+def load_network(
     project: Project, chosen: Run, desk: Work, device: torch.device
 ) -> tuple[Method[Any, Any], torch.nn.Module]:
     """Return the network of a run, from the child's memory when it is the one used last."""
@@ -111,9 +147,9 @@ def _network(
     return desk.warm["method"], desk.warm["net"]
 
 
-def _says(row: NDArray[np.int8], settings: Any) -> list[int]:
+def _says(row: NDArray[np.int8], settings: Mapping[str, Any]) -> list[int]:
     """Return what of the tags the views depend on."""
-    return [int(s) for s in row] if getattr(settings, "classes", "present") == "present" else []
+    return [int(s) for s in row] if settings.get("classes", "present") == "present" else []
 
 
 def _is_there(path: Path, digest: str) -> bool:
@@ -125,9 +161,7 @@ def _is_there(path: Path, digest: str) -> bool:
 
 def _drawn(
     project: Project,
-    method: Method[Any, Any],
-    net: torch.nn.Module,
-    settings: Any,
+    draw: Callable[[Sequence[Shot]], Iterator[Drawn]],
     todo: dict[tuple[int, int], list[tuple[str, str]]],
     row_of: Any,
     device: torch.device,
@@ -148,13 +182,10 @@ def _drawn(
                 if n + 2 < len(batches):
                     ahead.append(pool.submit(_read, project, batches[n + 2], row_of))
                 yield from broken
-                if shots:
-                    with torch.no_grad():
-                        found = list(method.infer(net, shots, settings))
-                    for stem, stack in found:
-                        stack.facts["digest"] = digests[stem]
-                        path = views.path(stem, stack.KIND)
-                        writing.append((stem, path, pool.submit(stack.save, path)))
+                for stem, stack, rest in draw(shots) if shots else ():
+                    stack.facts["digest"] = digests[stem]
+                    path = views.path(stem, stack.KIND)
+                    writing.append((stem, path, pool.submit(_write, stack, path, rest)))
                 # Told only once it is on disk, and never far behind.
                 while writing and (writing[0][2].done() or len(writing) > 8):
                     stem, path, written = writing.pop(0)
@@ -166,6 +197,13 @@ def _drawn(
         finally:
             for future in ahead:
                 future.cancel()
+
+
+def _write(stack: CamStack, path: Path, rest: Callable[[Path], None] | None) -> None:
+    """Write the views of an image; its stack last, whose digest says that all is there."""
+    if rest is not None:
+        rest(path.parent)
+    stack.save(path)
 
 
 def _batches(

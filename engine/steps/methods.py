@@ -1,4 +1,4 @@
-"""List the methods: their cards, their parameter tables, and the backbones on offer."""
+"""List the methods: their cards, their parameter tables, the backbones and the studies on offer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from engine.messages import Event, Methods
 from engine.methods import list_methods, method_class, tables_of
 from engine.nets.catalogue import list_backbones
 from engine.params import describe
+from engine.studies import list_studies
 from engine.train.plan import Plan
 from engine.work import Work
 
@@ -25,5 +26,5 @@ def run(job: Methods, desk: Work) -> Generator[Event, None, dict[str, Any]]:
         if card.available:
             row |= {**tables_of(method_class(card.name)), "plan": plan}
         rows.append(row)
-    return {"methods": rows, "backbones": list_backbones()}
+    return {"methods": rows, "backbones": list_backbones(), "studies": list_studies()}
     yield  # a step is a generator even when it has nothing to tell

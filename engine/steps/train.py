@@ -18,7 +18,7 @@ from lightning_fabric import Fabric
 
 from engine.compute import seed_of
 from engine.errors import UserError, nearest
-from engine.messages import Event, Metrics, Progress, Said, Train, encode
+from engine.messages import JOBS, Event, Infer, Metrics, Progress, Said, Train, encode
 from engine.method import Method
 from engine.methods import method_class
 from engine.nets.weights import Weights, find_weights
@@ -67,6 +67,8 @@ def run(job: Train, desk: Work) -> Generator[Event, None, dict[str, Any]]:
             plan=dataclasses.asdict(plan), prep=net.backbone.prep.as_facts(), loaded=net.backbone.loaded
         )
     yield Said(text=_words(chosen, plan, net, stems, held))
+    for remark in method.remarks(project.tags().subset(stems).states):
+        yield Said(text=remark, level="warning")
     began = time.monotonic()
     last: dict[str, float] = {}
     training = Training(
@@ -122,6 +124,14 @@ def _weights(name: str) -> Generator[Event, None, Weights]:
 
 def _facts(project: Project, job: Train, cls: type[Method[Any, Any]]) -> dict[str, Any]:
     """Return what run.json says of a training before it begins."""
+    if not cls.TRAINS:
+        # The kind of view that only such a method has is the verb of the job that makes it.
+        verb = next((kind for kind in cls.SHOWS if kind in JOBS), Infer.VERB)
+        raise UserError(
+            f"{cls.TITLE} is not trained: it works on the network of a run that is.",
+            "Any run of a method that trains a classifier will do.",
+            f"`wsss train cam` makes such a run; then `wsss {verb} RUN`.",
+        )
     plan_names = {f.name for f in describe(Plan)}
     settings = dict(job.settings)
     own = {k: v for k, v in settings.items() if k not in plan_names}

@@ -1,9 +1,14 @@
-"""Pseudo-labels: `labels/<name>/<image>.png` and the rule that made them; engine output only."""
+"""Pseudo-labels: `labels/<name>/<image>.png` and the rule that made them; engine output only.
+
+rule.json says what made the masks: source, made_by (rule, CRF, saliency), weights, drawn. Masks
+that were made otherwise, one by one, stand in its `images` with facts of their own.
+"""
 
 from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,12 +48,73 @@ class LabelSet:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Content of rule.json: rule, source, digests; empty when there is none, or it is damaged."""
+        """Content of rule.json; empty when there is none, or it is damaged."""
         return read_facts(self.folder / "rule.json") or {}
+
+    @property
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Facts of the masks that were made otherwise than the set says; image -> its facts."""
+        found = self.facts.get("images")
+        if not isinstance(found, dict):
+            return {}
+        return {stem: dict(record) for stem, record in found.items() if isinstance(record, dict)}
 
     def write_facts(self, facts: dict[str, Any]) -> None:
         """Replace rule.json."""
         write_json(self.folder / "rule.json", facts)
+
+    def prepare(
+        self, made: dict[str, Any], stems: Sequence[str], own: dict[str, Any] | None = None
+    ) -> list[str]:
+        """Make the set ready for the masks of a call, so that what it says of each mask stays true.
+
+        Masks that are about to be made in another way than before go first, and the facts change
+        after them: killed in between, old masks are missing; never do they pass for new ones.
+
+        Args:
+            made: Facts of the masks of this call.
+            stems: The images of the call.
+            own: Facts of just these images, for a call that leaves the masks of others as they
+                are; None for a call that decides for the set.
+
+        Returns:
+            Sentences on what goes.
+
+        Raises:
+            UserError: The set is an import, or nobody knows what made its masks.
+        """
+        facts, records = self.facts, self.records
+        if facts.get("imported") or (not facts and self.stems()):
+            raise UserError(
+                f"The labels '{self.name}' were {'imported' if facts else 'not made by this command'}.",
+                "Labels made by this command can be made again.",
+                "Choose another --name.",
+            )
+        base = {key: value for key, value in facts.items() if key != "images"} or made
+        told = []
+        if own is None:
+            own = made
+            others = sum(stem in records for stem in stems)
+            if base != made:
+                told.append(f"The labels '{self.name}' had another source or rule; they are replaced.")
+                self.clear()
+                base, records = made, {}
+            elif others:
+                told.append(
+                    f"{others} of the labels '{self.name}' were made in their own way; they are replaced."
+                )
+        for stem in stems:
+            if records.get(stem, base) != own:
+                self.remove(stem)
+                records[stem] = own
+        there = {*self.stems(), *stems}
+        if not there - set(records):
+            base = made  # no mask is left that follows what the set said before
+        records = {stem: record for stem, record in records.items() if stem in there and record != base}
+        changed = {**base, "images": records} if records else base
+        if changed != facts:
+            self.write_facts(changed)
+        return told
 
     def path(self, stem: str) -> Path:
         return self.folder / f"{stem}.png"
@@ -90,10 +156,14 @@ class LabelSet:
         except (OSError, UserError):
             return ""
 
+    def remove(self, stem: str) -> None:
+        """Remove one mask, if it is there; what made it is about to change."""
+        self.path(stem).unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Remove every mask; what made them is about to change."""
         for stem in self.stems():
-            self.path(stem).unlink(missing_ok=True)
+            self.remove(stem)
 
 
 def label_sets(root: Path, colours: tuple[str, ...]) -> list[LabelSet]:

@@ -47,6 +47,11 @@ class Views:
         """Settings, digest and split of the inference; empty when there is none."""
         return read_facts(self.folder / "views.json") or {}
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether it was drawn to hold maps of images; climbs of single classes hold none."""
+        return "cams" in self.facts.get("kinds", ("cams",))
+
     def path(self, stem: str, kind: str = "cams") -> Path:
         """Return where the result of one image lies (it may not be there)."""
         return self.folder / stem / f"{kind}.npz"

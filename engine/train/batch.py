@@ -36,6 +36,8 @@ class Batch:
         stems: Names of the images.
         known: Number of known tags in the global batch; losses divide by it so that one
             rank and many agree.
+        named: Number of images in the global batch that have a present tag; losses with one
+            class an image divide by it.
         world: Number of ranks, over which gradients are averaged.
         counts: [2, C] float32, how many training images have each class present, absent.
     """
@@ -44,6 +46,7 @@ class Batch:
     targets: Tensor
     stems: tuple[str, ...]
     known: int
+    named: int
     world: int
     counts: Tensor
 
@@ -53,6 +56,9 @@ class Trained(Protocol):
 
     def training_step(self, net: nn.Module, batch: Batch, clock: Clock) -> Losses:
         """Return name -> weighted scalar; their sum is minimised."""
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return the network's scores [B, C] as numbers in [0, 1] that rank the images of a class."""
 
     def after_step(self, net: nn.Module, clock: Clock) -> None:
         """Do what must follow an optimiser step."""

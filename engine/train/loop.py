@@ -107,11 +107,13 @@ def train(job: Training) -> Iterator[Event]:
             torch.manual_seed(seed_of(job.seed, "step", step, fabric.global_rank))
             for group, rate in zip(fabric_optimiser.param_groups, highest, strict=True):
                 group["lr"] = rate * rate_at(plan, clock.fraction)
+            whole = targets[order.rows(step)]
             batch = Batch(
                 images=fabric.to_device(images.contiguous(memory_format=torch.channels_last)),
                 targets=fabric.to_device(wanted),
                 stems=tuple(job.stems[s.row] for s in samples),
-                known=int((targets[order.rows(step)] >= 0).sum()),
+                known=int((whole >= 0).sum()),
+                named=int((whole == 1).any(1).sum()),
                 world=fabric.world_size,
                 counts=counts,
             )
@@ -213,14 +215,17 @@ def _precision(job: Training, net: nn.Module, fabric: Fabric, most: int) -> floa
     scores = []
     for stem in stems[fabric.global_rank :: fabric.world_size]:
         image = to_input(job.project.read(stem).pixels, prep, long_side=side)
-        scores.append(net(fabric.to_device(image)[None].contiguous(memory_format=torch.channels_last))[0])
+        found = net(fabric.to_device(image)[None].contiguous(memory_format=torch.channels_last))  # [1, C]
+        # In double, or confident scores would all be 1 and tie.
+        scores.append(job.method.probabilities(found.double())[0])
     net.train()
     classes = states.shape[1]
-    mine = torch.stack(scores) if scores else torch.zeros(0, classes, device=fabric.device)
+    none = torch.zeros(0, classes, dtype=torch.float64, device=fabric.device)
+    mine = torch.stack(scores) if scores else none
     if fabric.world_size > 1:
         share = -(-len(stems) // fabric.world_size)
-        padded = torch.zeros(share, classes, device=fabric.device)
+        padded = none.new_zeros(share, classes)
         padded[: len(mine)] = mine
         every = fabric.all_gather(padded)  # [world, share, C]
         mine = every.transpose(0, 1).reshape(-1, classes)[: len(stems)]  # [N, C]
-    return mean_average_precision(mine.float().cpu().numpy(), states)
+    return mean_average_precision(mine.cpu().numpy(), states)

@@ -147,7 +147,9 @@ class ExplorePage(Page):
         if source.name != "default" and not (source.folder / "views.json").is_file():
             self.session.views = "default"  # another run was chosen, and it has none of that name
             return
-        self.panel.show_views([v.name for v in source.run.all_views() if v.name != OTHERS], source.name)
+        self.panel.show_views(
+            [v.name for v in source.run.all_views() if v.name != OTHERS and v.has_maps], source.name
+        )
         self._drawn, why = read_maps(project, source, image)
         if self._drawn is None:
             count = len(project.usable) - len(source.stems())

@@ -25,7 +25,7 @@ def offered(project: Project, image: str) -> list[tuple[str, str]]:
     found = [("photograph", "Photograph")]
     for run in reversed(runs_of(project.root)):
         for views in run.all_views():
-            if views.path(image).is_file():
+            if views.has_maps and views.path(image).is_file():
                 name = views_title(views)
                 found.append((f"map:{views}", f"{name} · map"))
                 found.append((f"mask:{views}", f"{name} · mask"))

@@ -1,4 +1,4 @@
-"""The Export page: measure, then write a dataset, knowing beforehand what it cannot hold."""
+"""The Export page: measure masks and boxes, then write a dataset, knowing beforehand what it cannot hold."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from engine.store import free_name, label_sets, runs_of
 from wsss_napari.desk import Desk
 from wsss_napari.forms import Fold
 from wsss_napari.map_files import OTHERS, views_title
+from wsss_napari.pages.boxes import BoxesSection
 from wsss_napari.pages.import_back import FolderEntry, ImportBack
 from wsss_napari.pages.measure import Measure
 from wsss_napari.pages.page import Page
@@ -47,6 +48,7 @@ class ExportPage(Page):
         self._working = False
         self.measure = Measure(desk, self)
         self.measure.measured.connect(self._show_curve)
+        self.boxes = BoxesSection(desk, self)
         self.import_back = ImportBack(desk, self)
         self._build()
         session = self.session
@@ -60,12 +62,14 @@ class ExportPage(Page):
         self._shown = True
         self._boxes_changed()
         self._show_curve()
+        self._open_boxes(self.boxes_fold.head.isChecked())
 
     def leave(self) -> None:
         """Take the curve away."""
         self._shown = False
         if self.measure.result is not None and "curve" in self.measure.result:
             self.desk.plots.hide(self.measure.curve)
+        self.boxes.sleep()
 
     def command(self) -> str | None:
         """Return the line that writes the same folder."""
@@ -102,6 +106,10 @@ class ExportPage(Page):
     def _build(self) -> None:
         self.body.addWidget(_title("Measure against the truth"))
         self.body.addWidget(self.measure)
+        self.boxes_fold = Fold("Boxes", self.boxes, self)
+        self.boxes_fold.head.setToolTip("Measure the boxes around maps, as object localisation does")
+        self.boxes_fold.head.toggled.connect(self._open_boxes)
+        self.body.addWidget(self.boxes_fold)
         rule = QFrame(self)
         rule.setProperty("wsss", "rule")
         self.body.addWidget(rule)
@@ -176,8 +184,17 @@ class ExportPage(Page):
         self.done.hide()
         self.body.addWidget(self.done)
 
+    def _open_boxes(self, on: bool) -> None:
+        """Show curves and boxes while their section is open."""
+        if on and self._shown:
+            self.boxes.wake()
+        else:
+            self.boxes.sleep()
+            self._show_curve()
+
     def _project_changed(self, _: Any = None) -> None:
         self.measure.clear()
+        self.boxes.clear()
         self.done.hide()
         if self.session.project is None:
             self.show_hint("No project is open. Open one above, or make one on the Tags page.")
@@ -189,6 +206,7 @@ class ExportPage(Page):
         """Offer labels or maps, whichever the format holds, and the project's splits."""
         project = self.session.project
         self.measure.refresh()
+        self.boxes.refresh()
         chosen, split = self.what.currentData(), self.split.currentData()
         with QSignalBlocker(self.what), QSignalBlocker(self.split):
             self.what.clear()
@@ -209,7 +227,12 @@ class ExportPage(Page):
             return []
         if formats()[self.format.currentData()].kind == "masks":
             return [(labels.name, labels.name) for labels in label_sets(project.root, project.colours)]
-        every = [v for run in reversed(runs_of(project.root)) for v in run.all_views() if v.name != OTHERS]
+        every = [
+            v
+            for run in reversed(runs_of(project.root))
+            for v in run.all_views()
+            if v.name != OTHERS and v.has_maps
+        ]
         return [(views_title(v), v.run.id if v.name == "default" else str(v)) for v in every]
 
     def _suggest(self) -> None:

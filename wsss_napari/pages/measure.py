@@ -126,7 +126,7 @@ class Measure(QWidget):
             self.what.addItem(f"Labels {labels.name}", f"labels:{labels.name}")
         for run in reversed(runs_of(project.root)):
             for views in run.all_views():
-                if views.name != OTHERS:
+                if views.name != OTHERS and views.has_maps:
                     source = run.id if views.name == "default" else str(views)
                     self.what.addItem(f"Maps of {views_title(views)}", f"source:{source}")
         for text, data in (("all images", None), *((name, name) for name in project.splits)):

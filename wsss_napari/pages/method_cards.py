@@ -19,6 +19,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from wsss_napari.pages import PAGES
+
 __all__ = ["MethodCards"]
 
 
@@ -56,10 +58,12 @@ class MethodCards(QWidget):
     Signals:
         picked: (name) another method was chosen.
         retry: The list could not be read and is asked for again.
+        elsewhere: (page) the page of a method that is not trained is asked for.
     """
 
     picked = Signal(str)
     retry = Signal()
+    elsewhere = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -99,7 +103,7 @@ class MethodCards(QWidget):
         self._again.setVisible(failed)
 
     def show_methods(self, methods: Sequence[Mapping[str, Any]]) -> None:
-        """Show these methods; the chosen one stays, at first the first that can be used."""
+        """Show these methods; the chosen one stays, at first the first that can be trained."""
         before = self.chosen
         for radio in self._cards.values():
             self._group.removeButton(radio)
@@ -108,7 +112,7 @@ class MethodCards(QWidget):
         for method in methods:
             self._column.addWidget(self._card(method))
         self.show_state("")
-        usable = [m["name"] for m in methods if m["available"]]
+        usable = [m["name"] for m in methods if m["available"] and _trains(m)]
         if usable:
             self._cards[before if before in usable else usable[0]].setChecked(True)
 
@@ -124,13 +128,22 @@ class MethodCards(QWidget):
         else:
             lines = [f"Not available: {method['why_not']}"]
             card.setToolTip(html.escape(method["why_not"]))
-            card.radio.setEnabled(False)
+        card.radio.setEnabled(method["available"] and _trains(method))
+        if method["available"] and not _trains(method):
+            lines.append("Nothing to train: it works on any run that is trained already.")
         for at, line in enumerate(lines):
             label = QLabel(line, card)
             label.setWordWrap(True)
             if at or not method["available"]:
                 label.setProperty("wsss", "note")
             card.column.addWidget(label)
+        page = next((p for p in PAGES if p.name in method["shows"]), None)
+        if page is not None and not _trains(method):
+            button = QPushButton(f"Go to the {page.title} page", card)
+            button.setProperty("wsss", "quiet")
+            button.setToolTip(page.tip)
+            button.clicked.connect(lambda _checked=False, name=page.name: self.elsewhere.emit(name))
+            card.column.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
         return card
 
 
@@ -138,7 +151,11 @@ def _list(words: Sequence[str]) -> str:
     return ", ".join(_WORDS.get(w, w) for w in words) or "nothing"
 
 
-_WORDS = {"cams": "a map per class"}
+_WORDS = {"cams": "a map per class", "climb": "each step of a climb", "run of a classifier": "a trained run"}
+
+
+def _trains(method: Mapping[str, Any]) -> bool:
+    return bool(method.get("trains", True))
 
 
 def _tip(method: Mapping[str, Any]) -> str:

@@ -51,6 +51,7 @@ class TrainPage(Page):
         self._soon.timeout.connect(self._refresh_runs)
         self.cards.picked.connect(self._pick)
         self.cards.retry.connect(self._ask_methods)
+        self.cards.elsewhere.connect(self._turn_to)
         self.runs.picked.connect(self._show_curves)
         self.runs.resume_asked.connect(self._resume)
         self.runs.changed.connect(self.session.runs_changed.emit)
@@ -145,8 +146,7 @@ class TrainPage(Page):
 
     def _take_methods(self, event: Event) -> None:
         if isinstance(event, Finished):
-            backbones = event.result["backbones"]
-            self.session.methods = tuple({**m, "backbones": backbones} for m in event.result["methods"])
+            self.session.take_methods(event.result)
         else:
             reason = event.message if isinstance(event, Failed) else "It was stopped."
             self.cards.show_state(f"The engine gave no list of methods. {reason}", failed=True)
@@ -180,6 +180,16 @@ class TrainPage(Page):
         self.form.refill()
         self.form.show()
         self._show_estimate()
+
+    def _turn_to(self, name: str) -> None:
+        """Show another page of the dock that this one is in."""
+        dock = self.parentWidget()
+        while dock is not None and not hasattr(dock, "turn_to"):
+            dock = dock.parentWidget()
+        if dock is not None and name in [entry.name for entry in dock.entries]:
+            dock.turn_to(name)
+        else:
+            self.desk.said("info", f"Open the WSSS dock; it has the {name.capitalize()} page.")
 
     def _run_picks(self) -> list[tuple[str, str]]:
         project = self.session.project

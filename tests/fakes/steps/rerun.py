@@ -144,3 +144,10 @@ def _noise(job, desk, lines):
 def _warm(job, desk):
     desk.warm["jobs"] = desk.warm.get("jobs", 0) + 1
     yield Said(text=str(desk.warm["jobs"]))
+
+
+def prepare(job, desk):
+    """Get ready for a job, as the engine's steps may: `rot` cannot."""
+    if job.run == "rot":
+        raise RuntimeError("nothing is loaded")
+    desk.warm["jobs"] = desk.warm.get("jobs", 0) + 10

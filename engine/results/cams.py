@@ -1,7 +1,4 @@
-"""The closed set of things one can look at, and how each lies on disk.
-
-So far: `CamStack`. Climb traces, prototype banks and the others join with their methods.
-"""
+"""Class activation maps of one image, and how they are enlarged to pixels."""
 
 from __future__ import annotations
 

@@ -1,0 +1,492 @@
+"""Climb on the classifier's score so that its map grows from the telling part to the whole object.
+
+Citation:
+
+Lee, Kim, Mok, Yoon. Anti-Adversarially Manipulated Attributions for Weakly Supervised Semantic
+Segmentation and Object Localization. TPAMI 2022 (CVPR 2021).
+
+Departs from the paper:
+
+- A step moves the strongest pixel by a stated number of grey levels (gradient = linf), as the released code does; the paper adds the raw gradient (gradient = none).
+- Scores are means of the class maps after their ReLU (score = relu), as the released code does; the paper climbs on the logit (score = logit).
+- The penalty is a mean over cells (penalty_over = mean), so that lambda means the same at every scale, stride and width of network; the paper and the code take a sum.
+- Lambda is 1 instead of 7 (lam): with means on both sides the penalty then halves the pull of the score where the map is high; from 2 on it pushes the map back and forth between steps.
+- Few and small steps (steps, step): on photographs with a MobileNet V2 the seeds were best after 4 to 6 steps of 1.5 grey levels, worse again after 12.
+- The picture stays within the darkest and brightest value it had (clip = start); the paper does not clip, the code clips to the range of the previous step.
+- Maps of several scales weigh the same (scale_steps = equal); the code gives the smallest scale half the steps and, by a slip, half the weight.
+
+Look at:
+
+- What each step adds: the first few light the rest of the object, later ones the background.
+- The restricting mask: where it covers the object, the map can only grow elsewhere.
+- The scores of the other classes: a climb that drags one along lights that object too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine import maps
+from engine.class_maps import Shot, wanted_classes
+from engine.climb import Step, climb, levels
+from engine.errors import UserError
+from engine.method import Method
+from engine.nets.classifier import Classifier
+from engine.nets.input import pad_to_side, resized
+from engine.params import Spec
+from engine.results import CamStack
+
+__all__ = ["METHOD", "AdvCam", "ClimbSettings", "Rows", "background_of", "climb_maps", "scaled", "steps_at"]
+
+# Pixels of one batch of climbs, all pictures and mirror images together: their activations are
+# kept for the backward pass, about 1.5 GB of them for a ResNet-50.
+_BATCH_PIXELS = {"cpu": 400_000, "cuda": 8_000_000}
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """AdvCAM trains nothing."""
+
+
+@dataclass(frozen=True)
+class ClimbSettings:
+    """How a picture is climbed and its maps added up."""
+
+    steps: Annotated[int, Spec("Steps T of the climb.", low=0, high=500, unit="steps", main=True)] = 4
+    step: Annotated[
+        float,
+        Spec(
+            "Size xi of a step: how far the strongest pixel moves (with gradient = none: per unit of gradient).",
+            low=0,
+            high=255,
+            unit="grey levels",
+            main=True,
+        ),
+    ] = 1.5
+    lam: Annotated[
+        float,
+        Spec(
+            "Weight lambda of the penalty on maps that change where they are high already; 0 climbs freely.",
+            low=0,
+            high=1e6,
+            main=True,
+        ),
+    ] = 1.0
+    tau: Annotated[
+        float,
+        Spec(
+            "Share of the map's peak from which a cell is restricted (mask M, eq. 5).",
+            low=0,
+            high=1,
+            main=True,
+        ),
+    ] = 0.5
+    others: Annotated[
+        float,
+        Spec(
+            "Weight with which the scores of all other classes are pushed down; 0 leaves them alone.",
+            low=0,
+            high=100,
+        ),
+    ] = 1.0
+    gradient: Annotated[
+        Literal["linf", "none"],
+        Spec("How the gradient is scaled before a step: so that its strongest pixel is 1, or not at all."),
+    ] = "linf"
+    score: Annotated[
+        Literal["relu", "logit"],
+        Spec("What is climbed on: the mean of the class map after its ReLU, or the classifier's logit."),
+    ] = "relu"
+    attribution: Annotated[
+        Literal["mean", "pooled"],
+        Spec(
+            "How image and mirror image make one map: their mean, or weighted by their positive cells and divided by "
+            "the class's positive weights as the released code's Grad-CAM does."
+        ),
+    ] = "mean"
+    kind: Annotated[
+        Literal["cam", "gradcam++"],
+        Spec("Which map is climbed and added up: CAM (as Grad-CAM) or Grad-CAM++."),
+    ] = "cam"
+    penalty_over: Annotated[
+        Literal["mean", "sum"], Spec("Whether the penalty is the mean or the sum over the cells of the map.")
+    ] = "mean"
+    flip: Annotated[bool, Spec("Climb on the mirror image too; doubles the time.", main=True)] = True
+    joint: Annotated[
+        bool, Spec("Scale and clip the gradients of image and mirror image together, or each by itself.")
+    ] = True
+    clip: Annotated[
+        Literal["start", "previous", "pixels", "none"],
+        Spec(
+            "Values that the picture keeps to: those of the photograph, those of the step before, 0 to 255, or any."
+        ),
+    ] = "start"
+    aggregate: Annotated[
+        Literal["sum", "last"],
+        Spec("The final map: the sum of all steps' maps (eq. 4), or the last one alone."),
+    ] = "sum"
+    count_last: Annotated[
+        bool, Spec("Count the map after the last step too: T + 1 maps as printed, or T as the released code.")
+    ] = True
+    scales: Annotated[
+        tuple[float, ...],
+        Spec(
+            "Image scales that are climbed and added up; time grows with the sum of their squares.",
+            low=0.1,
+            high=4,
+            unit="x",
+            main=True,
+        ),
+    ] = (1.0, 1.5)
+    scale_steps: Annotated[
+        Literal["equal", "official"],
+        Spec(
+            "Steps of each scale: the same, or half of them at 0.5 with less weight as in the released code."
+        ),
+    ] = "equal"
+    plateau: Annotated[
+        float,
+        Spec(
+            "Stop a climb when a step changes the final map by less than this share of its peak on average; 0 never.",
+            low=0,
+            high=1,
+        ),
+    ] = 0.0
+    saliency: Annotated[
+        str,
+        Spec(
+            "Folder of masks, one PNG an image (0 background), outside of which the map must not change (AdvCAM-Sal); "
+            "empty: none.",
+            picks="path",
+        ),
+    ] = ""
+    classes: Annotated[
+        Literal["present", "predicted", "all"],
+        Spec("Climb the tags that are present, the classes that the network predicts, or all."),
+    ] = "present"
+    predicted_above: Annotated[
+        float, Spec("Score from which a class counts as predicted.", low=0, high=1)
+    ] = 0.5
+    alignment: Annotated[
+        Literal["centred", "official"],
+        Spec(
+            "Where a feature is drawn: at the pixel it is centred on, or stretched over the image as the released codes do."
+        ),
+    ] = "centred"
+    cell: Annotated[int, Spec("Side of a cell of the stored maps.", low=1, high=64, unit="px")] = 4
+    keep: Annotated[
+        Literal["auto", "maps", "pictures"],
+        Spec(
+            "What of each step is kept: maps and scores, or the pictures and the gradient's saliency too (about 2 MB "
+            "a step at 500 x 375). auto: pictures when one class is climbed alone."
+        ),
+    ] = "auto"
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        # The paper's lambda of 7 belongs to the code's scaling of the map; see methods_cam 2.3.
+        "paper": {
+            "steps": 27,
+            "lam": 7.0,
+            "step": 0.008 * 255 * 0.226,
+            "gradient": "none",
+            "score": "logit",
+            "attribution": "mean",
+            "penalty_over": "sum",
+            "joint": False,
+            "clip": "none",
+            "count_last": True,
+            "scales": (0.5, 1.0, 1.5, 2.0),
+            "scale_steps": "equal",
+            "alignment": "official",
+        },
+        # 0.08 in units of ImageNet's mean deviation (0.226).
+        "code": {
+            "steps": 27,
+            "lam": 7.0,
+            "step": 0.08 * 255 * 0.226,
+            "gradient": "linf",
+            "score": "relu",
+            "attribution": "pooled",
+            "penalty_over": "sum",
+            "joint": True,
+            "clip": "previous",
+            "count_last": False,
+            "scales": (0.5, 1.0, 1.5, 2.0),
+            "scale_steps": "official",
+            "alignment": "official",
+        },
+        "engine": {},
+    }
+
+    def __post_init__(self) -> None:
+        if len(set(self.scales)) != len(self.scales):
+            raise UserError(
+                "scales names a scale twice.", "Each scale counts once.", "Remove one of the two."
+            )
+
+
+class AdvCam(Method[NoParams, ClimbSettings]):
+    """Adversarial climbing: x^t = x^{t-1} + xi grad(y_c - sum y_k - lambda |M (R^t - R^0)|)."""
+
+    TITLE = "Adversarial climbing (AdvCAM)"
+    NEEDS = ("run of a classifier",)
+    SHOWS = ("cams", "climb")
+    TRAINS = False
+    Params = NoParams
+    Views = ClimbSettings
+
+
+@dataclass
+class Rows:
+    """What is kept of one climb, row by row, in the form that `engine.results.TraceWriter` takes.
+
+    Attributes:
+        cls: 0-based class.
+        size: (H, W) of the climbed picture in px.
+        cell, origin: Where the map's cells lie in the image, px.
+        rows: One mapping of arrays a step.
+        ending: finished or plateau.
+    """
+
+    cls: int
+    size: tuple[int, int]
+    cell: float
+    origin: float
+    rows: list[dict[str, NDArray[Any]]] = field(default_factory=list)
+    ending: str = "finished"
+
+
+def climb_maps(
+    net: Classifier,
+    shots: Sequence[Shot],
+    settings: ClimbSettings,
+    probabilities: Callable[[Tensor], Tensor] = torch.sigmoid,
+    salient: Mapping[str, NDArray[np.bool_]] | None = None,
+    each_step: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[str, CamStack, list[Rows]]]:
+    """Climb the wanted classes of images of one size; yield their final maps A and what was kept of each step.
+
+    Args:
+        net: The classifier, in eval mode; its parameters need no gradient.
+        shots: Images of one size.
+        settings: How they are climbed.
+        probabilities: From scores [B, C] to [B, C] in [0, 1].
+        salient: Image -> [H, W] bool, True on salient objects; images without an entry have no D.
+        each_step: Called after every step of every batch; it may raise to end the climb.
+
+    Yields:
+        Stem, maps, and the rows of each class at the scale nearest to 1.
+    """
+    device = next(net.parameters()).device
+    pixels = torch.from_numpy(np.stack([s.pixels for s in shots])).to(device).permute(0, 3, 1, 2)
+    size = (int(pixels.shape[2]), int(pixels.shape[3]))
+    # The scale nearest to 1 is the one whose steps are kept.
+    scales = sorted(settings.scales, key=lambda s: abs(s - 1))
+    scores = _clean_scores(net, scaled(net, pixels, scales[0]), probabilities, flip=settings.flip)  # [B, C]
+    wanted = [wanted_classes(shot.tags, scores[n], settings) for n, shot in enumerate(shots)]
+    pairs = [(n, cls) for n, classes in enumerate(wanted) for cls in classes]
+    total: dict[tuple[int, int], Tensor] = {}
+    kept: dict[tuple[int, int], Rows] = {}
+    for scale in scales:
+        pictures = scaled(net, pixels, scale)  # [B, 3, h, w]
+        at_once = max(1, _BATCH_PIXELS.get(device.type, _BATCH_PIXELS["cpu"]) // (pictures[0, 0].numel() * 2))
+        for first in range(0, len(pairs), at_once):
+            batch = pairs[first : first + at_once]
+            grids, rows = _one_scale(
+                net, pictures, scale, size, shots, batch, settings, salient or {}, each_step
+            )
+            for n, pair in enumerate(batch):
+                total[pair] = grids[n] if pair not in total else total[pair] + grids[n]
+                if scale == scales[0]:
+                    kept[pair] = rows[n]
+    for n, shot in enumerate(shots):
+        if wanted[n]:
+            heat, peaks = maps.normalise(torch.stack([total[n, c] for c in wanted[n]]))
+        else:
+            heat, peaks = torch.zeros(0, *maps.grid_size(size, settings.cell)), torch.zeros(0)
+        stack = CamStack(
+            image=shot.stem,
+            size=size,
+            classes=tuple(wanted[n]),
+            maps=heat.cpu().numpy().astype(np.float16),
+            peaks=peaks.cpu().numpy().astype(np.float32),
+            cell=float(settings.cell),
+            origin=0.0 if settings.alignment == "centred" else (settings.cell - 1) / 2,
+            scores=scores[n].cpu().numpy().astype(np.float32),
+            facts={"kind": "advcam", "alignment": settings.alignment, "classes": settings.classes},
+        )
+        yield shot.stem, stack, [kept[n, c] for c in wanted[n]]
+
+
+def scaled(net: Classifier, pixels: Tensor, scale: float) -> Tensor:
+    """Return images [B, 3, H, W] uint8 at a scale, normalised as the network wants, [B, 3, h, w] float32."""
+    height, width = pixels.shape[2:]
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    return net.backbone.prep.normalise(resized(pixels, size).float() / 255)
+
+
+def steps_at(settings: ClimbSettings, scale: float) -> int:
+    """Return the steps that a scale is climbed.
+
+    `official`: at 0.5 half of them; of 6 to 10 steps, 5; of fewer, all (methods_cam 2.3-3).
+    """
+    if settings.scale_steps == "equal" or scale != 0.5 or settings.steps < 6:
+        return settings.steps
+    return settings.steps // 2 if settings.steps > 10 else 5
+
+
+def background_of(
+    net: Classifier, salient: NDArray[np.bool_], picture_size: tuple[int, int], cells: tuple[int, int]
+) -> Tensor:
+    """Return D on the cells of a map, [h, w] bool: where more than half of a cell's square is not salient.
+
+    Args:
+        net: Knows its stride and on which pixel a cell is centred.
+        salient: [H, W] bool, True on salient objects, at the image's size.
+        picture_size: (H, W) of the climbed picture in px.
+        cells: (h, w) of the map.
+    """
+    outside = torch.from_numpy(~salient)[None, None].float()
+    outside = F.interpolate(outside, size=picture_size, mode="area")
+    stride = int(net.backbone.stride)
+    before = max(0, round((stride - 1) / 2 - net.backbone.cell_centre))
+    after = [c * stride - before - s for c, s in zip(cells, picture_size, strict=True)]
+    padding = (before, max(0, after[1]), before, max(0, after[0]))
+    outside = F.pad(outside, padding, mode="replicate")[..., : cells[0] * stride, : cells[1] * stride]
+    return F.avg_pool2d(outside, stride)[0, 0] > 0.5  # [h, w]
+
+
+@torch.no_grad()
+def _clean_scores(
+    net: Classifier, pictures: Tensor, probabilities: Callable[[Tensor], Tensor], *, flip: bool
+) -> Tensor:
+    """Return the scores of unchanged pictures [B, 3, H, W], [B, C] in [0, 1], over picture and mirror image."""
+    height, width = pictures.shape[2:]
+    stride = net.backbone.stride
+    found = []
+    for side in (pictures, pictures.flip(-1)) if flip else (pictures,):
+        images = pad_to_side(side, net.backbone.prep).contiguous(memory_format=torch.channels_last)
+        features = net.backbone(images).float()[:, :, : -(-height // stride), : -(-width // stride)]
+        found.append(probabilities(net.scores(features)))
+    return torch.stack(found).mean(0)
+
+
+def _one_scale(
+    net: Classifier,
+    pictures: Tensor,
+    scale: float,
+    size: tuple[int, int],
+    shots: Sequence[Shot],
+    batch: Sequence[tuple[int, int]],
+    settings: ClimbSettings,
+    salient: Mapping[str, NDArray[np.bool_]],
+    each_step: Callable[[], None],
+) -> tuple[Tensor, list[Rows]]:
+    """Return the final maps of a batch of (image, class) at one scale on the stored grid, and the rows kept."""
+    device = pictures.device
+    mine = pictures[[n for n, _ in batch]]  # [N, 3, h, w]
+    classes = torch.tensor([c for _, c in batch], device=device)
+    stride, centre = int(net.backbone.stride), net.backbone.cell_centre
+    picture_size = (int(mine.shape[2]), int(mine.shape[3]))
+    cells = (-(-picture_size[0] // stride), -(-picture_size[1] // stride))
+    outside = None
+    if any(shots[n].stem in salient for n, _ in batch):
+        outside = torch.stack([
+            background_of(net, salient[shots[n].stem], picture_size, cells)
+            if shots[n].stem in salient else torch.zeros(cells, dtype=torch.bool)
+            for n, _ in batch
+        ]).to(device)  # [N, h, w]  # fmt: skip
+    pictures_too = settings.keep == "pictures"
+    rows = [Rows(c, picture_size, stride / scale, centre / scale) for _, c in batch]
+    active = torch.ones(len(batch), dtype=torch.bool, device=device)
+    added: Tensor | None = None
+    before: Tensor | None = None
+    counted = 0
+    steps = steps_at(settings, scale)
+    climbing = climb(
+        net, mine, classes, replace(settings, steps=steps), background=outside, want_saliency=pictures_too
+    )
+    for step in climbing:
+        each_step()
+        if step.t < steps or settings.count_last or steps == 0:
+            share = active[:, None, None, None]
+            if added is None:
+                added = step.parts.clone()
+            elif settings.aggregate == "sum":
+                added += step.parts * share
+            else:
+                added = torch.where(share, step.parts, added)
+            counted += 1
+        moved = row_of(net, step, mine, pictures=pictures_too)
+        for n, kept in enumerate(rows):
+            if active[n]:
+                kept.rows.append({name: array[n] for name, array in moved.items()})
+        if settings.plateau and added is not None:
+            now = maps.normalise(added[:, 0] + added[:, -1].flip(-1))[0]  # [N, h, w]
+            if before is not None:
+                flat = (now - before).abs().mean((1, 2)) < settings.plateau
+                for n in torch.nonzero(flat & active)[:, 0].tolist():
+                    rows[n].ending = "plateau"
+                active &= ~flat
+                if not active.any():
+                    break
+            before = now
+    assert added is not None
+    if settings.scale_steps == "equal" and settings.aggregate == "sum":
+        added = added / counted
+    return _on_grid(added, scale, size, picture_size, net, settings), rows
+
+
+def row_of(net: Classifier, step: Step, start: Tensor, *, pictures: bool) -> dict[str, NDArray[Any]]:
+    """Return what is kept of a step, name -> [N, …], in the types of a climb's files."""
+    row: dict[str, NDArray[Any]] = {
+        "maps": step.maps.cpu().numpy().astype(np.float16),
+        "masks": step.mask.cpu().numpy(),
+        "scores": step.scores.cpu().numpy().astype(np.float32),
+        "penalties": step.penalties.cpu().numpy().astype(np.float32),
+    }
+    if pictures:
+        row["pictures"] = levels(net, step.x, start).cpu().numpy().astype(np.float16)
+    if step.saliency is not None:
+        row["saliency"] = (step.saliency * 255).round().to(torch.uint8).cpu().numpy()
+    return row
+
+
+def _on_grid(
+    parts: Tensor,
+    scale: float,
+    size: tuple[int, int],
+    picture_size: tuple[int, int],
+    net: Classifier,
+    settings: ClimbSettings,
+) -> Tensor:
+    """Return maps [N, F, h, w] of picture and mirror image, sampled on the stored grid and added, [N, g, v]."""
+    total: Tensor | None = None
+    for n in range(parts.shape[1]):
+        rows, columns = (
+            maps.sampler(
+                picture_size[axis],
+                parts.shape[2 + axis],
+                int(net.backbone.stride),
+                cell=settings.cell,
+                scale=picture_size[axis] / size[axis],
+                centre=net.backbone.cell_centre,
+                official=settings.alignment == "official",
+                mirrored=axis == 1 and n == 1,
+            )
+            for axis in (0, 1)
+        )
+        total = maps.fuse(total, parts[:, n : n + 1], rows, columns)  # [N, 1, g, v]
+    assert total is not None
+    return total[:, 0]
+
+
+METHOD = AdvCam
