@@ -98,15 +98,12 @@ def climb(
             seen = _look(net, x, classes, weights, settings, reference, background)
         if reference is None:
             reference = seen.maps.detach()
-        grown, saliency = None, None
+        saliency = None
         if want_saliency:
             climbed = seen.scores.gather(1, classes[:, None]).sum()
             (grown,) = torch.autograd.grad(climbed, x, retain_graph=moves)  # [N, F, 3, H, W]
             strength = grown[:, 0].abs().amax(1)  # [N, H, W]
             saliency = strength / strength.amax((1, 2), keepdim=True).clamp(min=_TINY)
-        gradient = None
-        if moves:
-            (gradient,) = torch.autograd.grad(seen.aim.sum(), x)  # [N, F, 3, H, W]
         frames = x.shape[1]
         yield Step(
             first + n,
@@ -119,7 +116,9 @@ def climb(
             saliency,
             x.detach(),
         )
-        if gradient is not None:
+        if moves:
+            # Only now: who watches sees the step before the way to the next one is found.
+            (gradient,) = torch.autograd.grad(seen.aim.sum(), x)  # [N, F, 3, H, W]
             x = _moved(x.detach(), gradient, size, settings, low, high)
 
 

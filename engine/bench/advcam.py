@@ -7,6 +7,7 @@ that of the accumulated maps, relative to their peak.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,9 @@ _STEPS = 6
 
 def bench(rounds: int) -> dict[str, Any]:
     """Climb two classes of one VOC-sized image with a MobileNet V2 by the preset `code`."""
-    settings = parse(ClimbSettings, {"preset": "code", "steps": _STEPS, "scales": "1"})
+    literal = parse(ClimbSettings, {"preset": "code", "steps": _STEPS, "scales": "1"})
+    # The code sums the maps before its last step, so for the same maps that step need not be taken.
+    settings = replace(literal, steps=_STEPS - 1)
     net = _network()
     quick = _network()
     quick.backbone = folded(quick.backbone)  # type: ignore[assignment]
@@ -44,14 +47,12 @@ def bench(rounds: int) -> dict[str, Any]:
         classes = torch.tensor(_CLASSES)
         pictures = picture.expand(len(_CLASSES), -1, -1, -1)
         for step in climb(quick, pictures, classes, settings):
-            if step.t == settings.steps:
-                break  # the code counts the maps before the last step
             total = step.maps.clone() if total is None else total + step.maps
         assert total is not None
         return total  # [K, h, w]
 
     def reference() -> Tensor:
-        return torch.stack([literal_climb(net, picture, cls, settings)[0].sum(0) for cls in _CLASSES])
+        return torch.stack([literal_climb(net, picture, cls, literal)[0].sum(0) for cls in _CLASSES])
 
     a, b = ours(), reference()
     difference = float(((a - b).abs().amax((1, 2)) / b.amax((1, 2))).max())

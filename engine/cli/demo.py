@@ -115,8 +115,8 @@ def _climb(told: _Told, project: Project, place: str) -> None:
     folder = run_of(project.root, RUN).views("steps").folder / stem / "climb"
     if not traces_in(folder):
         one: dict[str, Any] = {"project": place, "run": RUN, "images": (stem,), "cls": project.classes[cls]}
-        first = told.do(Climb(**one, views="steps", settings={"steps": 12, "scales": (1.0,)}))
-        free = {"steps": 10, "scales": (1.0,), "lam": 0.0, "others": 0.0}
+        first = told.do(Climb(**one, views="steps", settings={"steps": 12, "step": 6.0, "scales": (1.0,)}))
+        free = {"steps": 10, "step": 6.0, "scales": (1.0,), "lam": 0.0, "others": 0.0}
         told.do(Climb(**one, views="steps", trace=first["trace"], at=2, settings=free))
     told.say(f"The Climb page shows how the evidence for {project.classes[cls]} grows in {stem}.")
 

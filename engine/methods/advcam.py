@@ -134,7 +134,8 @@ class ClimbSettings:
         Spec("The final map: the sum of all steps' maps (eq. 4), or the last one alone."),
     ] = "sum"
     count_last: Annotated[
-        bool, Spec("Count the map after the last step too: T + 1 maps as printed, or T as the released code.")
+        bool,
+        Spec("Count the map after the last step too: T + 1 maps as printed, or T as the released code sums."),
     ] = True
     scales: Annotated[
         tuple[float, ...],
@@ -409,28 +410,29 @@ def _one_scale(
     active = torch.ones(len(batch), dtype=torch.bool, device=device)
     added: Tensor | None = None
     before: Tensor | None = None
-    counted = 0
-    steps = steps_at(settings, scale)
+    counted = torch.zeros(len(batch), device=device)
+    # The released code's last step changes a picture that nobody looks at any more.
+    steps = max(0, steps_at(settings, scale) - (not settings.count_last))
     climbing = climb(
         net, mine, classes, replace(settings, steps=steps), background=outside, want_saliency=pictures_too
     )
     for step in climbing:
         each_step()
-        if step.t < steps or settings.count_last or steps == 0:
-            share = active[:, None, None, None]
-            if added is None:
-                added = step.parts.clone()
-            elif settings.aggregate == "sum":
-                added += step.parts * share
-            else:
-                added = torch.where(share, step.parts, added)
-            counted += 1
+        share = active[:, None, None, None]
+        if added is None:
+            added = step.parts.clone()
+        elif settings.aggregate == "sum":
+            added += step.parts * share
+        else:
+            added = torch.where(share, step.parts, added)
+        counted += active
         moved = row_of(net, step, mine, pictures=pictures_too)
         for n, kept in enumerate(rows):
             if active[n]:
                 kept.rows.append({name: array[n] for name, array in moved.items()})
-        if settings.plateau and added is not None:
-            now = maps.normalise(added[:, 0] + added[:, -1].flip(-1))[0]  # [N, h, w]
+        if settings.plateau:
+            both = added[:, 0] + added[:, 1].flip(-1) if settings.flip else added[:, 0]
+            now = maps.normalise(both)[0]  # [N, h, w]
             if before is not None:
                 flat = (now - before).abs().mean((1, 2)) < settings.plateau
                 for n in torch.nonzero(flat & active)[:, 0].tolist():
@@ -441,7 +443,7 @@ def _one_scale(
             before = now
     assert added is not None
     if settings.scale_steps == "equal" and settings.aggregate == "sum":
-        added = added / counted
+        added = added / counted[:, None, None, None]
     return _on_grid(added, scale, size, picture_size, net, settings), rows
 
 
