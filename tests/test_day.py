@@ -11,7 +11,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from engine.labels import apply, best_class
-from engine.messages import Evaluate, Export, Infer, Label, New, Train
+from engine.messages import Climb, Evaluate, Export, Infer, Label, New, Train
 from engine.resources import resource
 from engine.results import CamStack
 from engine.store import label_set, open_project, runs_of
@@ -132,6 +132,27 @@ def test_a_whole_day(photographs, make_napari_viewer_proxy, qtbot):
     stack = CamStack.load(run.views().path("toys_002"))
     best, which = best_class(stack.full())
     np.testing.assert_array_equal(labels.read("toys_002"), apply(rule, best, which, stack.classes))
+
+    # Watch the evidence for a class grow, go on from a step, and take a step as the label of this image.
+    session.cls = stack.classes[0]
+    climb = dock.turn_to("climb")
+    qtbot.waitUntil(lambda: climb.work.form is not None and not dock.desk.working, timeout=PATIENCE)
+    climb.work.form.set_values({"steps": 3, "step": 6.0, "scales": (1.0,)})
+    qtbot.mouseClick(climb.panel.start, Qt.MouseButton.LeftButton)
+    finished(Climb)
+    qtbot.waitUntil(lambda: climb.view is not None and climb.view.last == 3)
+    assert climb.step == 0, "a climb opens at its start"
+    climb.go(2)
+    qtbot.mouseClick(climb.panel.again, Qt.MouseButton.LeftButton)
+    finished(Climb, 2)
+    qtbot.waitUntil(lambda: climb.view.leaf.parent is not None)
+    assert climb.view.leaf.at == 2 and len(climb.climbs) == 2
+    climb.panel.use.click()
+    qtbot.mouseClick(climb.panel.label.go, Qt.MouseButton.LeftButton)
+    finished(Label, 2)
+    climbed = label_set(session.project.root, session.project.colours, "climbed")
+    assert climbed.stems() == ("toys_002",)
+    assert set(np.unique(climbed.read("toys_002"))) <= {0, *(c + 1 for c in stack.classes)}
 
     # Measure and export them.
     export = dock.turn_to("export")

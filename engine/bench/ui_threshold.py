@@ -8,17 +8,13 @@ looks up all maps anew, as a slider without `labels.best_class` would have to.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.bench._versus import allocated, alternate, numbers
-from engine.display import screen
-from engine.errors import UserError
+from engine.bench._window import in_window
 from engine.labels import LabelRule, apply, best_class
 from engine.results import enlarge
 
@@ -26,7 +22,6 @@ __all__ = ["bench"]
 
 _CLASSES = tuple(range(6))
 _SIZES = ((375, 500), (2048, 2048))  # (H, W) px
-_SECONDS = 300
 
 
 def bench(rounds: int) -> dict[str, Any]:
@@ -48,30 +43,4 @@ def bench(rounds: int) -> dict[str, Any]:
     difference = int(np.abs(ours().astype(int) - reference()).max())
     seconds = alternate(ours, reference, rounds)
     peaks = allocated(ours), allocated(reference)
-    return numbers(seconds, peaks, difference, window=_window(rounds))
-
-
-def _window(rounds: int) -> dict[str, Any]:
-    """Return what the window's benchmark prints as its last line of stdout."""
-    with screen() as environment:
-        try:
-            child = subprocess.run(
-                [sys.executable, "-m", "wsss_napari.bench_threshold", "--rounds", str(rounds)],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            raise UserError(f"The window did not finish its benchmark in {_SECONDS} s.") from None
-    lines = child.stdout.strip().splitlines()
-    if child.returncode != 0 or not lines:
-        tail = "\n".join(child.stderr.strip().splitlines()[-3:])
-        raise UserError(
-            f"The window could not be measured (exit code {child.returncode}):\n{tail}",
-            "It needs a Qt binding and a display or Xvfb.",
-            "Install them with `pip install 'wsss-napari[pyqt5]'` and `apt-get install xvfb`.",
-        )
-    result: dict[str, Any] = json.loads(lines[-1])
-    return result
+    return numbers(seconds, peaks, difference, window=in_window("wsss_napari.bench_threshold", rounds))
