@@ -381,7 +381,7 @@ def test_saliency_holds_the_map_outside_of_objects(net) -> None:
     one = shot()
     salient = np.zeros((52, 70), bool)
     salient[:, :35] = True
-    settings = ClimbSettings(steps=6, lam=50.0, tau=1.0, cell=1)
+    settings = ClimbSettings(steps=6, lam=50.0, tau=1.0, others=1.0, cell=1)
     results = []
     for given in ({}, {"s0": salient}):
         (_, _, (first, _)), = climb_maps(net, [one], settings, salient=given)  # fmt: skip

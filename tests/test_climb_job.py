@@ -161,6 +161,14 @@ def test_going_on_is_nearly_never_having_stopped(project: Project) -> None:
     np.testing.assert_allclose(whole.attribution(4), parts.attribution(4), atol=5e-3)
 
 
+def test_a_climb_of_a_batch_that_kept_its_pictures_is_gone_on_with(project: Project) -> None:
+    settings = {"keep": "pictures", "scales": "1"}
+    assert isinstance(climb(project, images=("i0",), views="kept", settings=settings)[-1], Finished)
+    on = climb(project, images=("i0",), cls="blue", views="kept", trace="2", settings={"steps": 1})[-1]
+    assert isinstance(on, Finished), on
+    assert on.result["trace"] == "2.1" and on.result["steps"] == 4
+
+
 def test_a_stopped_climb_keeps_its_steps(project: Project) -> None:
     asked = itertools.count()
     ending = climb(
@@ -257,6 +265,15 @@ def test_maps_of_a_climb_are_a_source_like_any_other(project: Project) -> None:
     for stem in project.usable:
         a, b = (CamStack.load(run_of(project.root, "net").views(v).path(stem)) for v in ("zero", "plain"))
         np.testing.assert_allclose(a.maps.astype(float), b.maps.astype(float), atol=3e-3)
+
+
+def test_what_a_kill_cut_short_is_replaced(project: Project) -> None:
+    half = place(project, "i0", "cut") / "0"
+    half.mkdir(parents=True)
+    (half / "maps.npy").write_bytes(b"cut")  # a trace without its facts
+    ending = climb(project, views="cut")[-1]
+    assert isinstance(ending, Finished), ending
+    assert traces_in(half.parent)["0"].ending == "finished"
 
 
 def test_a_killed_split_goes_on(project: Project) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,7 @@ from engine.methods.advcam import AdvCam, ClimbSettings, Rows, background_of, cl
 from engine.nets.classifier import Classifier
 from engine.pace import Pace
 from engine.params import as_settings, parse
-from engine.results import ClimbPath, ClimbTrace, TraceWriter, free_id, path_to, remove, traces_in
+from engine.results import ClimbPath, ClimbTrace, TraceWriter, free_id, path_to, traces_in
 from engine.saliency import check_folder, read_salient, salient_path
 from engine.steps.infer import Drawn, draw_views, load_network
 from engine.store import Project, Run, digest_of, file_digest, open_project, run_of
@@ -74,6 +75,7 @@ def _many(
         "settings": as_settings(settings),
         "weights": file_digest(chosen.weights),
     }
+    facts = {"weights": made_by["weights"], "run": chosen.id, "device": str(fabric.device)}
     folder = Path(settings.saliency) if settings.saliency else None
     stems = project.stems(job.split, job.images)
     warned: list[str] = []
@@ -92,11 +94,10 @@ def _many(
             else:
                 warned.append(f"{shot.stem} is climbed without saliency: {why_not}")
         for stem, stack, rows in climb_maps(net, shots, settings, method.probabilities, salient, stop_here):
-            yield (
-                stem,
-                stack,
-                functools.partial(_write_traces, stem=stem, size=stack.size, found=rows, settings=settings),
+            write = functools.partial(
+                _write_traces, stem=stem, size=stack.size, found=rows, settings=settings, facts=facts
             )
+            yield stem, stack, write
 
     also = None if folder is None else {s: _mask_digest(folder, s) for s in stems}
     drawing = draw_views(project, views, job, desk, fabric, made_by, AdvCam.SHOWS, draw, also)
@@ -111,19 +112,30 @@ def _many(
 
 
 def _write_traces(
-    folder: Path, *, stem: str, size: tuple[int, int], found: Sequence[Rows], settings: ClimbSettings
+    folder: Path,
+    *,
+    stem: str,
+    size: tuple[int, int],
+    found: Sequence[Rows],
+    settings: ClimbSettings,
+    facts: dict[str, Any],
 ) -> None:
-    """Write the traces of one image into its folder; those of an earlier climb go."""
+    """Write the traces of one image into its folder; those of an earlier climb go, whole or cut short by a kill."""
     place = folder / ClimbTrace.KIND
-    for old in traces_in(place).values():
-        remove(old)
+    shutil.rmtree(place, ignore_errors=True)
     for rows in found:
         first = rows.rows[0]
         writer = TraceWriter(
             place / str(rows.cls),
             len(rows.rows),
             {name: array.shape for name, array in first.items()},
-            _facts(stem, rows.cls, size, rows.size, rows.cell, rows.origin, settings, len(rows.rows) - 1),
+            {
+                **_facts(
+                    stem, rows.cls, size, rows.size, rows.cell, rows.origin, settings, len(rows.rows) - 1
+                ),
+                "scale": rows.scale,
+                **facts,
+            },
         )
         for row in rows.rows:
             writer.add(row, tell=False)
@@ -147,6 +159,12 @@ def _one(
     place = views.folder / stem / ClimbTrace.KIND
     path = _path(place, job, cls)
     fabric = start_fabric(job)
+    if fabric.world_size > 1:
+        raise UserError(
+            f"One climb on {fabric.world_size} devices.",
+            "A climb goes step after step, on one device.",
+            "Leave --devices away, or climb a split without --class.",
+        )
     _, net = _classifier(project, chosen, desk, fabric.device)
     weights = file_digest(chosen.weights)
     if path is not None and path.leaf.facts.get("weights") != weights:
@@ -219,7 +237,7 @@ def _one(
                 trace = free_id(place, cls)
                 writer = TraceWriter(place / trace, rows, {n: a.shape for n, a in row.items()}, facts)
                 where = (place / trace).relative_to(project.root).as_posix()
-                if fabric.is_global_zero and not (views.folder / "views.json").is_file():
+                if not (views.folder / "views.json").is_file():
                     write_json(views.folder / "views.json", {"run": chosen.id, "kinds": [ClimbTrace.KIND]})
             writer.add(row)
             last = step.t
