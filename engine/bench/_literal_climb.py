@@ -41,8 +41,12 @@ def literal_climb(net: Classifier, picture: Tensor, cls: int, settings: Any) -> 
         features = net.backbone(pad_to_side(x, net.backbone.prep))
         features = features[:, :, : -(-height // stride), : -(-width // stride)]  # [2, D, h, w]
         maps = net.maps(features).relu()  # [2, C, h, w]
-        # Grad-CAM's pass: d(sum of the class map)/d(features), averaged over the entries above 0.
-        (grown,) = torch.autograd.grad(maps[:, cls].sum(), features, retain_graph=True)
+        # Grad-CAM's pass goes down to the pixels and through every parameter, though only the gradient of
+        # the features is read: averaged over its entries above 0.
+        features.retain_grad()
+        maps[:, cls].sum().backward(retain_graph=True)
+        assert features.grad is not None
+        grown = features.grad.clone()
         weights = grown.sum((2, 3), keepdim=True) / (grown > 0).sum()  # [2, D, 1, 1]
         each = (weights.detach() * features).sum(1).relu()  # [2, h, w]
         attribution = each[0] + each[1].flip(1)  # [h, w]
@@ -53,6 +57,7 @@ def literal_climb(net: Classifier, picture: Tensor, cls: int, settings: Any) -> 
         penalty = (mask * (attribution - first).abs()).sum()
         aim = 2 * scores[cls] - scores.sum() - settings.lam * penalty
         net.zero_grad()
+        x.grad = features.grad = None
         (-aim).backward()
         assert x.grad is not None
         found.append(attribution.detach())
