@@ -14,11 +14,20 @@ from torch import Tensor
 from engine import maps
 from engine.errors import UserError
 from engine.nets.classifier import Classifier
-from engine.nets.input import pad_to_side, resized
+from engine.nets.input import resized
 from engine.params import Spec
 from engine.results import CamStack
 
-__all__ = ["CamViews", "Shot", "class_maps", "wanted_classes"]
+__all__ = [
+    "Alignment",
+    "CamViews",
+    "Cell",
+    "PredictedAbove",
+    "Shot",
+    "check_scales",
+    "class_maps",
+    "wanted_classes",
+]
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,17 @@ class Shot:
     stem: str
     pixels: NDArray[np.uint8]
     tags: NDArray[np.int8]
+
+
+# Settings of every method that draws maps.
+PredictedAbove = Annotated[float, Spec("Score from which a class counts as predicted.", low=0, high=1)]
+Alignment = Annotated[
+    Literal["centred", "official"],
+    Spec(
+        "Where a feature is drawn: at the pixel it is centred on, or stretched over the image as the released codes do."
+    ),
+]
+Cell = Annotated[int, Spec("Side of a cell of the stored maps.", low=1, high=64, unit="px")]
 
 
 @dataclass(frozen=True)
@@ -59,16 +79,9 @@ class CamViews:
             main=True,
         ),
     ] = "present"
-    predicted_above: Annotated[
-        float, Spec("Score from which a class counts as predicted.", low=0, high=1)
-    ] = 0.5
-    alignment: Annotated[
-        Literal["centred", "official"],
-        Spec(
-            "Where a feature is drawn: at the pixel it is centred on, or stretched over the image as the released codes do."
-        ),
-    ] = "centred"
-    cell: Annotated[int, Spec("Side of a cell of the stored maps.", low=1, high=64, unit="px")] = 4
+    predicted_above: PredictedAbove = 0.5
+    alignment: Alignment = "centred"
+    cell: Cell = 4
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"scales": (1.0,), "flip": False, "alignment": "official"},
@@ -77,10 +90,17 @@ class CamViews:
     }
 
     def __post_init__(self) -> None:
-        if len(set(self.scales)) != len(self.scales):
-            raise UserError(
-                "scales names a scale twice.", "Each scale counts once.", "Remove one of the two."
-            )
+        check_scales(self.scales)
+
+
+def check_scales(scales: Sequence[float]) -> None:
+    """Check that scales differ.
+
+    Raises:
+        UserError: One stands there twice.
+    """
+    if len(set(scales)) != len(scales):
+        raise UserError("scales names a scale twice.", "Each scale counts once.", "Remove one of the two.")
 
 
 def class_maps(
@@ -112,10 +132,7 @@ def class_maps(
         images = prep.normalise(resized(pixels, scaled).float() / 255)  # [B, 3, h, w]
         if views.flip:
             images = torch.cat([images, images.flip(3)])  # [2B, 3, h, w]
-        images = pad_to_side(images, prep).contiguous(memory_format=torch.channels_last)
-        features = backbone(images).float()
-        # Cells that stand for padding alone are left out.
-        features = features[:, :, : -(-scaled[0] // backbone.stride), : -(-scaled[1] // backbone.stride)]
+        features = net.features(images)  # [B or 2B, D, h, w]
         if scores is None:
             scores = probabilities(net.scores(features)).unflatten(0, (-1, len(shots))).mean(0)  # [B, C]
             drawn = _classes(shots, scores, views)
@@ -127,29 +144,16 @@ def class_maps(
             else maps.channel_weights(features, net.scores, drawn, views.kind)
         )
         found = maps.cam(features, weights)  # [B or 2B, K, h, w]
-        for part, mirrored in zip(found.split(len(shots)), (False, True), strict=False):
-            common = {
-                "cell": views.cell,
-                "centre": backbone.cell_centre,
-                "official": views.alignment == "official",
-            }
-            rows = maps.sampler(
-                scaled[0],
-                part.shape[2],
-                backbone.stride,
-                scale=scaled[0] / size[0],
-                mirrored=False,
-                **common,
-            )
-            columns = maps.sampler(
-                scaled[1],
-                part.shape[3],
-                backbone.stride,
-                scale=scaled[1] / size[1],
-                mirrored=mirrored,
-                **common,
-            )
-            total = maps.fuse(total, part, rows, columns)
+        total = maps.on_grid(
+            total,
+            found.split(len(shots)),
+            size,
+            scaled,
+            stride=backbone.stride,
+            centre=backbone.cell_centre,
+            cell=views.cell,
+            official=views.alignment == "official",
+        )
     assert scores is not None
     yield from _stacks(shots, size, drawn, total, scores, views)
 

@@ -16,17 +16,18 @@ step and class instead of 3, in smaller batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.nets.classifier import Classifier
-from engine.nets.input import pad_to_side
 
-__all__ = ["Step", "climb", "levels"]
+__all__ = ["Step", "climb", "levels", "row_of", "saliency_of"]
 
 _TINY = 1e-12
 
@@ -44,8 +45,9 @@ class Step:
         scores: [N, C] float32, y_k, the mean over picture and mirror image.
         penalties: [N, 2] float32, lambda times the penalty inside M, and on the rest of D.
         features: [N, D] float32, mean features of the upright picture.
-        saliency: [N, H, W] float32 in [0, 1]: |dy_c/dx^t|, greatest of the channels, divided by its maximum
-            (paper, fig. 4); None when it was not asked for.
+        saliency: Finds [N, H, W] float32 in [0, 1]: |dy_c/dx^t|, greatest of the channels, divided by its
+            maximum (paper, fig. 4), by a backward pass; only before the next step is asked for. None when it
+            was not wanted.
         x: [N, F, 3, H, W] float32, normalised.
     """
 
@@ -56,7 +58,7 @@ class Step:
     scores: Tensor
     penalties: Tensor
     features: Tensor
-    saliency: Tensor | None
+    saliency: Callable[[], Tensor] | None
     x: Tensor
 
 
@@ -83,7 +85,7 @@ def climb(
         reference: [N, h, w] float32, R^0 of a climb that goes on.
         first: Number of the first step yielded.
         background: [N, h, w] bool, D.
-        want_saliency: Find the gradient of y_c by itself; costs another backward pass a step.
+        want_saliency: Let each step find the gradient of y_c by itself, which costs another backward pass.
     """
     x = start
     if x is None:
@@ -98,12 +100,11 @@ def climb(
             seen = _look(net, x, classes, weights, settings, reference, background)
         if reference is None:
             reference = seen.maps.detach()
-        saliency = None
-        if want_saliency:
-            climbed = seen.scores.gather(1, classes[:, None]).sum()
-            (grown,) = torch.autograd.grad(climbed, x, retain_graph=moves)  # [N, F, 3, H, W]
-            strength = grown[:, 0].abs().amax(1)  # [N, H, W]
-            saliency = strength / strength.amax((1, 2), keepdim=True).clamp(min=_TINY)
+        # Where the map is its own reference the penalty has no slope, and without other classes J is y_c.
+        alike = n == 0 and start is None and settings.others == 0
+        slope = (
+            _Slope(seen.scores.gather(1, classes[:, None]).sum(), x, moves, alike) if want_saliency else None
+        )
         frames = x.shape[1]
         yield Step(
             first + n,
@@ -113,12 +114,14 @@ def climb(
             seen.scores.detach() / frames,
             seen.penalties.detach(),
             seen.features.detach(),
-            saliency,
+            slope.saliency if slope else None,
             x.detach(),
         )
         if moves:
             # Only now: who watches sees the step before the way to the next one is found.
-            (gradient,) = torch.autograd.grad(seen.aim.sum(), x)  # [N, F, 3, H, W]
+            gradient = slope.gradient if slope else None
+            if gradient is None:
+                (gradient,) = torch.autograd.grad(seen.aim.sum(), x)  # [N, F, 3, H, W]
             x = _moved(x.detach(), gradient, size, settings, low, high)
 
 
@@ -136,6 +139,63 @@ def levels(net: Classifier, x: Tensor, pictures: Tensor) -> Tensor:
     start = torch.stack([pictures, pictures.flip(-1)][: x.shape[1]], 1)  # [N, F, 3, H, W]
     deviation = torch.tensor(net.backbone.prep.std, device=x.device).view(3, 1, 1)
     return (x - start) * (255 * deviation)  # [N, F, 3, H, W]
+
+
+def row_of(
+    net: Classifier, step: Step, start: Tensor, *, pictures: bool, saliency: bool = True
+) -> dict[str, NDArray[Any]]:
+    """Return what is kept of a step, name -> [N, …], in the types of a climb's files.
+
+    Args:
+        net, step, start: The network, the step, x^0 [N, 3, H, W].
+        pictures: Keep the pictures too.
+        saliency: Find the saliency too, where it is wanted; black without.
+    """
+    row: dict[str, NDArray[Any]] = {
+        "maps": step.maps.cpu().numpy().astype(np.float16),
+        "masks": step.mask.cpu().numpy(),
+        "scores": step.scores.cpu().numpy().astype(np.float32),
+        "penalties": step.penalties.cpu().numpy().astype(np.float32),
+    }
+    if pictures:
+        row["pictures"] = levels(net, step.x, start).cpu().numpy().astype(np.float16)
+    if step.saliency is not None:
+        blank = np.zeros((len(step.x), *step.x.shape[-2:]), np.uint8)
+        row["saliency"] = saliency_of(step) if saliency else blank
+    return row
+
+
+def saliency_of(step: Step) -> NDArray[np.uint8]:
+    """Return the saliency of a step as it is kept, [N, H, W] uint8, 255 at its maximum."""
+    assert step.saliency is not None
+    return (step.saliency() * 255).round().to(torch.uint8).cpu().numpy()
+
+
+@dataclass
+class _Slope:
+    """The gradient of the climbed scores, found when somebody asks.
+
+    Attributes:
+        score: Sum of the climbed scores.
+        x: [N, F, 3, H, W], where it is taken.
+        again: Whether the graph is needed once more.
+        alike: Whether the way of the climb is the same gradient.
+        gradient: It, once found, if `alike`.
+    """
+
+    score: Tensor
+    x: Tensor
+    again: bool
+    alike: bool
+    gradient: Tensor | None = None
+
+    def saliency(self) -> Tensor:
+        """Return [N, H, W] float32 in [0, 1]."""
+        (grown,) = torch.autograd.grad(self.score, self.x, retain_graph=self.again)  # [N, F, 3, H, W]
+        if self.alike:
+            self.gradient = grown
+        strength = grown[:, 0].abs().amax(1)  # [N, H, W]
+        return strength / strength.amax((1, 2), keepdim=True).clamp(min=_TINY)
 
 
 @dataclass
@@ -159,14 +219,8 @@ def _look(
     background: Tensor | None,
 ) -> _Seen:
     """Run the network on x [N, F, 3, H, W] and return what eq. 7 is made of."""
-    count, frames, _, height, width = x.shape
-    backbone = net.backbone
-    padded = pad_to_side(x.flatten(0, 1), backbone.prep).contiguous(memory_format=torch.channels_last)
-    features = backbone(padded).float()
-    # Cells that stand for padding alone are left out.
-    features = features[
-        :, :, : -(-height // backbone.stride), : -(-width // backbone.stride)
-    ]  # [N*F, D, h, w]
+    count, frames = x.shape[:2]
+    features = net.features(x.flatten(0, 1))  # [N*F, D, h, w]
     pooled = features.mean((2, 3))  # [N*F, D]
     if settings.score == "relu":
         maps = net.maps(features)  # [N*F, C, h, w]

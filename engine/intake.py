@@ -11,7 +11,7 @@ import json
 import re
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -241,3 +241,29 @@ def line_of(text: Text, word: str, nth: int = 1) -> int:
             if nth <= 0:
                 break
     return found
+
+
+def named_by_id(value: Mapping[str, Any], key: str, name: str, mistakes: Mistakes) -> dict[int, str]:
+    """Return id -> name of a list of objects, as COCO files have them; what does not fit is noted.
+
+    Args:
+        value: The object read from JSON.
+        key: Where its list stands.
+        name: The text field that names an entry.
+        mistakes: Takes what is wrong.
+    """
+    entries = value.get(key)
+    if not isinstance(entries, list):
+        mistakes.add("", f"there is no list {quote(key)}")
+        return {}
+    named: dict[int, str] = {}
+    for i, entry in enumerate(entries):
+        fields = entry if isinstance(entry, dict) else {}
+        number, text = fields.get("id"), fields.get(name)
+        if type(number) is not int or not isinstance(text, str):
+            mistakes.add(f"{key}[{i}]", f"it has no whole number 'id' and text {quote(name)}")
+        elif number in named:
+            mistakes.add(f"{key}[{i}]", f"the id {quote(number)} is there twice")
+        else:
+            named[number] = text
+    return named

@@ -6,12 +6,12 @@ Grad-CAM++, Chattopadhay et al. (2018), eq. 10, 11 and 19.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-__all__ = ["cam", "channel_weights", "fuse", "grid_size", "normalise", "sampler"]
+__all__ = ["cam", "channel_weights", "fuse", "grid_size", "normalise", "on_grid", "sampler"]
 
 EPSILON = 1e-5
 
@@ -137,6 +137,48 @@ def fuse(total: Tensor | None, maps: Tensor, rows: Tensor, columns: Tensor) -> T
     # Two thin products instead of enlarging: the grid is all that is ever written.
     sampled = rows @ maps.float() @ columns.T  # [B, K, g, v]
     return sampled if total is None else total.add_(sampled)
+
+
+def on_grid(
+    total: Tensor | None,
+    parts: Sequence[Tensor],
+    size: tuple[int, int],
+    scaled: tuple[int, int],
+    *,
+    stride: int,
+    centre: float,
+    cell: int,
+    official: bool,
+) -> Tensor:
+    """Add the maps of a scaled image, and of its mirror image, to what other scales gave on the stored grid.
+
+    Args:
+        total: [B, K, g, v] float32, or None at first.
+        parts: Maps [B, K, h, w] of the image and, where there is one, of its mirror image.
+        size: (H, W) of the image in px.
+        scaled: (H, W) of the scaled image in px.
+        stride, centre, cell, official: See `sampler`.
+
+    Returns:
+        [B, K, g, v] float32; `total` itself, changed, when it was given.
+    """
+    for part, mirrored in zip(parts, (False, True), strict=False):
+        rows, columns = (
+            sampler(
+                scaled[axis],
+                part.shape[2 + axis],
+                stride,
+                cell=cell,
+                scale=scaled[axis] / size[axis],
+                centre=centre,
+                official=official,
+                mirrored=mirrored and axis == 1,
+            )
+            for axis in (0, 1)
+        )
+        total = fuse(total, part, rows, columns)
+    assert total is not None
+    return total
 
 
 def normalise(maps: Tensor) -> tuple[Tensor, Tensor]:

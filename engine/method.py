@@ -56,6 +56,7 @@ class Card:
     shows: tuple[str, ...]
     version: int
     trains: bool = True
+    refines: bool = False
     available: bool = True
     why_not: str = ""
 
@@ -72,6 +73,10 @@ class Method(Generic[P, V]):
     SHOWS: ClassVar[tuple[str, ...]] = ("cams",)
     # False for a method that works on the network of another run and learns nothing itself.
     TRAINS: ClassVar[bool] = True
+    # Whether held-out tags measure it: it gives a score for every class.
+    MEASURED: ClassVar[bool] = True
+    # Whether `wsss refine` works with a network of it.
+    REFINES: ClassVar[bool] = False
     # Raised when results change; it is part of every digest, so old views become stale.
     VERSION: ClassVar[int] = 1
     Params: ClassVar[type[Any]]

@@ -39,7 +39,8 @@ class Spec:
         low, high: Inclusive limits of the number, or of each number of a tuple.
         unit: Unit of the number ("px", "epochs", "grey levels").
         main: Shown at once in the form; the others are folded under "All parameters".
-        picks: Fill a text field from the project: "run", "labels" or "path".
+        picks: Fill a text field from the project: "run", "labels", "path" (a file) or
+            "folder".
     """
 
     doc: str
@@ -47,14 +48,14 @@ class Spec:
     high: float | None = None
     unit: str = ""
     main: bool = False
-    picks: Literal["", "run", "labels", "path"] = ""
+    picks: Literal["", "run", "labels", "path", "folder"] = ""
 
 
 @dataclass(frozen=True)
 class Field:
     """One row of the field table, plain data.
 
-    `kind` is one of bool, int, float, choice, numbers, text, run, labels, path.
+    `kind` is one of bool, int, float, choice, numbers, text, run, labels, path, folder.
     `numbers` is a tuple of floats, or of ints when `whole` is true. `optional` fields
     accept None, written as the text `none`.
     """

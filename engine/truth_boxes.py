@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from xml.etree.ElementTree import ParseError
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from engine.errors import UserError, nearest
-from engine.intake import Mistakes, Text, parse_json, read_bytes, read_text
+from engine.intake import Mistakes, Text, named_by_id, parse_json, read_bytes, read_text
 from engine.names import nfc, quote, stem_of
 
 if TYPE_CHECKING:
@@ -275,8 +275,8 @@ def _coco(path: Path, text: Text, mistakes: Mistakes, notes: list[str]) -> Itera
             ACCEPTED,
             "Give instances_*.json, or save the boxes as CSV.",
         )
-    images = _by_id(value, "images", "file_name", mistakes)
-    categories = _by_id(value, "categories", "name", mistakes)
+    images = named_by_id(value, "images", "file_name", mistakes)
+    categories = named_by_id(value, "categories", "name", mistakes)
     crowds = flat = 0
     for i, entry in enumerate(value["annotations"]):
         place = f"annotations[{i}]"
@@ -308,21 +308,6 @@ def _coco(path: Path, text: Text, mistakes: Mistakes, notes: list[str]) -> Itera
         notes.append(f"{crowds:,} boxes of crowds were passed over.")
     if flat:
         notes.append(f"{flat:,} boxes without area were passed over.")
-
-
-def _by_id(value: Mapping[str, Any], key: str, name: str, mistakes: Mistakes) -> dict[int, str]:
-    """Return id -> name of a list of objects."""
-    named: dict[int, str] = {}
-    for i, entry in enumerate(value[key]):
-        fields = entry if isinstance(entry, dict) else {}
-        number, text = fields.get("id"), fields.get(name)
-        if type(number) is not int or not isinstance(text, str):
-            mistakes.add(f"{key}[{i}]", f"it has no whole number 'id' and text {quote(name)}")
-        elif number in named:
-            mistakes.add(f"{key}[{i}]", f"the id {quote(number)} is there twice")
-        else:
-            named[number] = text
-    return named
 
 
 def _xml(folder: Path, stems: frozenset[str], mistakes: Mistakes, notes: list[str]) -> Iterator[_Row]:

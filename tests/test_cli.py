@@ -35,6 +35,18 @@ FULL: tuple[Job, ...] = (
         split=("train=lists/train.txt", "val=with=sign.txt"),
     ),
     messages.Relink(project="pets", images="/elsewhere", truth="/there"),
+    messages.Refine(
+        project="pets",
+        refiner="irn",
+        source="cam/climb",
+        split="val",
+        images=("a", "b"),
+        settings={"beta": "8.0"},
+        run="mine",
+        views="other",
+        keep=True,
+        **WORK,
+    ),
     messages.Methods(),
     messages.Train(
         project="pets",
@@ -77,7 +89,7 @@ FULL: tuple[Job, ...] = (
         project="pets", study="ratio", run="first", split="val", count=9, settings={"lam": "0"}, **WORK
     ),
     messages.Boxes(project="pets", source="first", truth_boxes="boxes.csv", split="val", side=0),
-    messages.Evaluate(project="pets", source="first", sweep=True, split="val", threshold=0.25),
+    messages.Evaluate(project="pets", source="first", sweep=True, split="val", threshold=0.25, stages=True),
     messages.Evaluate(project="pets", labels="soft"),
     messages.Export(
         project="pets", labels="soft", format="voc", out="out dir", only="approved", split="val", overwrite=True,

@@ -251,18 +251,24 @@ def test_the_saliency_is_the_gradient_of_the_score(net, picture) -> None:
     x = picture.clone().requires_grad_()
     net.maps(net.backbone(x)[:, :, :7, :9])[:, 1].relu().mean((1, 2)).sum().backward()
     expected = x.grad.abs().amax(1)
-    torch.testing.assert_close(step.saliency, expected / expected.max())
-    without = walk(net, picture, 1, replace(CODE, steps=2))
-    with_it = walk(net, picture, 1, replace(CODE, steps=2), want_saliency=True)
-    assert without[-1].saliency is None
-    torch.testing.assert_close(without[-1].x, with_it[-1].x)
+    torch.testing.assert_close(step.saliency(), expected / expected.max())
+    for settings in (replace(CODE, steps=2), replace(CODE, steps=2, others=0.0)):
+        without = walk(net, picture, 1, settings)
+        assert without[-1].saliency is None
+        asked = []
+        for step in climb(net, picture, torch.tensor([1]), settings, want_saliency=True):
+            asked.append(step.saliency())
+        assert len(asked) == 3
+        # Without other classes the first step's saliency is the way it climbs, found once.
+        torch.testing.assert_close(without[-1].x, step.x)
 
 
 def test_a_picture_without_evidence_does_not_divide_by_0() -> None:
     net = linear((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
     for settings in (ClimbSettings(steps=3), replace(CODE, steps=3)):
-        for step in walk(net, torch.zeros(1, 3, 4, 4), 0, settings, want_saliency=True):
-            for value in (step.maps, step.x, step.penalties, step.saliency):
+        blank = torch.zeros(1, 3, 4, 4)
+        for step in climb(net, blank, torch.tensor([0]), settings, want_saliency=True):
+            for value in (step.maps, step.x, step.penalties, step.saliency()):
                 assert torch.isfinite(value).all()
 
 
@@ -311,7 +317,7 @@ def shot(seed: int = 0, tags=(1, 0, 1, -1), size=(52, 70)) -> Shot:
 @pytest.mark.parametrize("alignment", ["centred", "official"])
 @pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.5)])
 def test_without_a_step_the_final_map_is_the_cam(net, alignment: str, scales: tuple[float, ...]) -> None:
-    settings = ClimbSettings(steps=0, scales=scales, alignment=alignment)
+    settings = ClimbSettings(steps=0, scales=scales, alignment=alignment, scale_weight="equal")
     (_, stack, rows), = climb_maps(net, [shot()], settings)  # fmt: skip
     method = Cam(Params(backbone="tiny_cnn", pretrained=False))
     with torch.no_grad():
@@ -320,6 +326,16 @@ def test_without_a_step_the_final_map_is_the_cam(net, alignment: str, scales: tu
     np.testing.assert_allclose(stack.maps.astype(float), plain.maps.astype(float), atol=2e-3)
     np.testing.assert_allclose(stack.scores, plain.scores, atol=1e-5)
     assert [r.cls for r in rows] == [0, 2] and all(len(r.rows) == 1 for r in rows)
+
+
+def test_scales_weigh_by_one_over_their_area(net) -> None:
+    maps_of = {}
+    for scales, weight in (((1.0,), "equal"), ((0.5,), "equal"), ((1.0, 0.5), "area")):
+        settings = ClimbSettings(steps=1, scales=scales, scale_weight=weight)
+        ((_, stack, _),) = climb_maps(net, [shot()], settings)
+        maps_of[scales] = stack.maps.astype(float) * stack.peaks[:, None, None]
+    wanted = maps_of[1.0,] + 4 * maps_of[0.5,]
+    np.testing.assert_allclose(maps_of[1.0, 0.5], wanted, rtol=5e-3, atol=5e-3 * wanted.max())
 
 
 def test_final_maps_are_the_sum_or_the_last(net) -> None:

@@ -115,7 +115,7 @@ def test_one_class_is_told_step_by_step(project: Project) -> None:
     assert ending.result["trace"] == "2" and ending.result["steps"] == 3
     assert ending.result["ending"] == "finished"
     told = [e for e in events if isinstance(e, Viewed)]
-    assert len(told) == 4 and {e.kind for e in told} == {"climb"}
+    assert len(told) == 5 and {e.kind for e in told} == {"climb"}, "step 0 again with its saliency"
     trace = ClimbTrace.load(project.root / told[0].path)
     assert trace.has_pictures and trace.size == (40, 56) and trace.rows == 4
     pictures = trace.array("pictures")
@@ -125,12 +125,16 @@ def test_one_class_is_told_step_by_step(project: Project) -> None:
 
 
 def test_steps_are_on_disk_when_they_are_told(project: Project) -> None:
-    job = Climb(project=str(project.root), run="net", images=("i0",), cls="red", views="live", threads=1)
-    rows = []
+    job = Climb(project=str(project.root), run="net", images=("i0",), cls="blue", views="live", threads=1)
+    rows, lit = [], []
     for event in run(job):
         if isinstance(event, Viewed):
-            rows.append(ClimbTrace.load(project.root / event.path).rows)
-    assert rows == list(range(1, len(rows) + 1)) and len(rows) > 1
+            trace = ClimbTrace.load(project.root / event.path)
+            rows.append(trace.rows)
+            lit.append(int(trace.array("saliency")[-1].max()))
+    assert lit == [0, *[255] * (len(rows) - 1)]
+    # Step 0 is told before its saliency is found, and again with it.
+    assert rows == [1, *range(1, len(rows))] and len(rows) > 2
 
 
 def test_branches_and_going_on(project: Project) -> None:

@@ -44,7 +44,7 @@ class Settings:
     aggregate: Annotated[Literal["sum", "last"], Spec("The final map.")] = "sum"
     scales: Annotated[tuple[float, ...], Spec("Scales.", low=0.1, high=4)] = (1.0,)
     keep: Annotated[Literal["auto", "maps", "pictures"], Spec("What is kept.")] = "auto"
-    saliency: Annotated[str, Spec("Folder of masks.", picks="path")] = ""
+    saliency: Annotated[str, Spec("Folder of masks.", picks="folder")] = ""
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"engine": {}, "code": {"steps": 27, "lam": 3.0}}
 
@@ -292,7 +292,7 @@ def test_climb_is_a_job_of_the_form(ready, qtbot):
     (job,) = ready.desk.engine.given(Climb)
     name = ready.class_name
     assert (job.run, job.images, job.views, job.cls) == ("cam", (IMAGE,), "steps", name)
-    assert job.settings == {"lam": 3.0} and job.trace is None
+    assert job.settings == {"lam": 3.0, "steps": 12} and job.trace is None, "enough steps to watch"
     for part in (f"wsss climb cam -p {job.project}", f"--images {IMAGE}", "--views steps", f"--class {name}"):
         assert part in line
     assert not ready.panel.start.isEnabled() and ready.panel.stop.isVisible()

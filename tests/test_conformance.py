@@ -22,16 +22,18 @@ import torch
 from PIL import Image as Pillow
 
 import engine.methods
+from engine.atomic import write_json
 from engine.cli import main
 from engine.errors import UserError
 from engine.images import digest
-from engine.messages import JOBS, Failed, Finished, Infer, Methods, Metrics, Stopped, Train
+from engine.messages import JOBS, Failed, Finished, Infer, Methods, Metrics, Refine, Stopped, Train
 from engine.method import Batch, Clock, Method, Shot
 from engine.methods import list_methods, method_class, tables_of
 from engine.params import Field, describe, parse, presets
 from engine.results import CamStack
 from engine.run import run
 from engine.store import Image, Project, create, open_project, run_of, source_of
+from engine.store.runs import new_run
 from engine.tags import Tags
 from engine.train.checkpoint import load_weights, save_weights
 from engine.train.plan import Plan
@@ -40,7 +42,8 @@ ROOT = Path(__file__).resolve().parents[1]
 if os.environ.get("WSSS_TEST_METHODS"):
     engine.methods.__path__.append(os.environ["WSSS_TEST_METHODS"])
 NAMES = [card.name for card in list_methods()]
-TRAINED = [card.name for card in list_methods() if card.trains]
+TRAINED = [card.name for card in list_methods() if card.trains and not card.refines]
+REFINING = [card.name for card in list_methods() if card.refines]
 UNTRAINED = [card.name for card in list_methods() if not card.trains]
 # What makes any method small enough for a test, where it has such a parameter.
 SMALL = {"backbone": "tiny_cnn", "pretrained": False}
@@ -336,6 +339,107 @@ class TestTrained:
         assert sorted(p.name for p in (trained.root / "runs").iterdir()) == before
 
 
+def seeded(project: Project) -> None:
+    """Give a project a run `cam` with maps of its present tags, bright where the pictures are."""
+    views = new_run(project.root, "cam", "cam", {"method": "cam", "status": "finished"}).views()
+    for stem in project.usable:
+        image = project.images[stem]
+        grey = project.read(stem).pixels.mean(2)[::4, ::4] / 255
+        classes = project.tags().present(stem)
+        heat = np.repeat((grey / grey.max())[None], len(classes), 0).astype(np.float16)
+        peaks = np.ones(len(classes), np.float32)
+        scores = np.zeros(len(CLASSES), np.float32)
+        size = (image.height, image.width)
+        CamStack(stem, size, classes, heat, peaks, 4.0, 0.0, scores).save(views.path(stem))
+    write_json(views.folder / "views.json", {"method": "cam", "kinds": ["cams"]})
+
+
+def refine(project: Project, name: str, stop=lambda: False, **other: Any) -> Any:
+    values = {"source": "cam", "run": "whole", "threads": 1, **other}
+    return list(run(Refine(project=str(project.root), refiner=name, **values), stop))[-1]
+
+
+@pytest.fixture(scope="module")
+def taught(cls: type[Method[Any, Any]], name: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with maps to learn from and a run `whole` that did."""
+    project = make_project(tmp_path_factory.mktemp(name))
+    seeded(project)
+    events = train(project, name, cls, run="whole", settings={**small(cls), "seeds": "cam"})
+    assert isinstance(events[-1], Finished), events[-1]
+    return project
+
+
+@each(REFINING)
+class TestRefining:
+    """What a method promises that learns from maps and refines them."""
+
+    def test_a_training_finishes_and_its_losses_add_up(self, taught, name) -> None:
+        chosen = run_of(taught.root, "whole")
+        assert chosen.status == "finished" and chosen.method == name and chosen.weights.stat().st_size > 0
+        assert not chosen.is_refinement and chosen.facts["held"] == []
+        told = {e.step: e.values for e in chosen.events() if isinstance(e, Metrics)}
+        for values in told.values():
+            assert "map" not in values, "it gives no score for a tag"
+            parts = {k: v for k, v in values.items() if k != "loss"}
+            assert values["loss"] == pytest.approx(sum(parts.values()), rel=1e-6, abs=1e-9)
+
+    def test_labels_teach(self, cls, built) -> None:
+        method, net = built
+        net.train()
+        torch.manual_seed(0)
+        masks = torch.zeros(2, 32, 32, dtype=torch.uint8)
+        masks[:, 8:24, 8:24], masks[1, :4] = 2, 255
+        for labels in (masks, torch.full_like(masks, 255)):
+            batch = Batch(
+                torch.randn(2, 3, 32, 32), torch.zeros(2, 3, dtype=torch.int8), ("a", "b"), 6, 0, 1,
+                torch.zeros(2, 3), labels,
+            )  # fmt: skip
+            net.zero_grad()
+            losses = method.training_step(net, batch, Clock(0, 10, 0))
+            assert all(v.shape == () and torch.isfinite(v) for v in losses.values())
+            torch.stack(list(losses.values())).sum().backward()
+            found = sum(float(p.grad.abs().sum()) for p in net.parameters() if p.grad is not None)
+            assert np.isfinite(found) and (found > 0) == bool((labels != 255).any())
+
+    def test_without_maps_to_learn_from_it_says_so(self, taught, cls, name) -> None:
+        for seeds in ("", "nothing", "cam/none"):
+            ending = train(taught, name, cls, settings={**small(cls), "seeds": seeds})[-1]
+            assert isinstance(ending, Failed) and ending.mistake, ending
+
+    def test_it_refines_any_image_twice_alike(self, taught, cls, name) -> None:
+        ending = refine(taught, name)
+        assert isinstance(ending, Finished) and ending.result["images"] == 4, ending
+        assert isinstance(refine(taught, name, run="again", settings={"network": "whole"}), Finished)
+        for stem in taught.usable:
+            a, b = (CamStack.load(source_of(taught.root, v).path(stem)) for v in ("whole", "again"))
+            same(a, b)
+            assert a.background is not None and np.array_equal(a.background, b.background)
+            assert a.classes == taught.tags().present(stem) and np.isfinite(a.maps).all()
+            assert a.maps.min(initial=0) >= 0 and a.maps.max(initial=0) <= 1
+
+    def test_a_stopped_refinement_goes_on(self, taught, name) -> None:
+        asked = itertools.count()
+        ending = refine(taught, name, lambda: next(asked) >= 3, views="parts")
+        assert isinstance(ending, Stopped)
+        assert isinstance(refine(taught, name, views="parts"), Finished)
+        assert source_of(taught.root, "whole/parts").stems() == taught.usable
+
+    @pytest.mark.parametrize("size", [(1, 1), (7, 90), (33, 47)])
+    def test_any_size_can_be_refined(self, built, size: tuple[int, int]) -> None:
+        method, net = built
+        (shot,) = shots(size)
+        grid = (-(-size[0] // 4), -(-size[1] // 4))
+        stack = CamStack(
+            shot.stem, size, (0, 2), np.full((2, *grid), 0.5, np.float16), np.ones(2, np.float32), 4.0, 0.0,
+            np.zeros(3, np.float32),
+        )  # fmt: skip
+        views = method.settled(parse(type(method).Views, {}), {"foreground": 0.5, "background": 0.3})
+        with torch.no_grad():
+            (found,) = method.refine(net.eval(), [shot], [stack], views, keep=True)
+        assert found.stack.full().shape == (2, *size) and np.isfinite(found.stack.maps).all()
+        assert found.trace.stages.shape[1] == 3 and np.isfinite(found.trace.stages).all()
+
+
 def assert_offered(
     cls: type[Method[Any, Any]], name: str, capsys: pytest.CaptureFixture[str], qtbot: Any
 ) -> None:
@@ -482,9 +586,10 @@ def test_a_broken_file_is_listed_with_the_reason_and_the_others_stay(
     assert not cards[name].available and reason in cards[name].why_not
     assert all(cards[n].available for n in NAMES)
     assert (
-        set(TRAINED) | set(UNTRAINED) == set(NAMES)
+        set(TRAINED) | set(UNTRAINED) | set(REFINING) == set(NAMES)
         and "advcam" in UNTRAINED
         and {"cam", "cutmix"} <= set(TRAINED)
+        and {"irn", "psa"} <= set(REFINING)
     )
     rows = {m["name"]: m for m in list(run(Methods()))[-1].result["methods"]}
     assert reason in rows[name]["why_not"] and "train" not in rows[name] and rows["cam"]["available"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from engine.bench import measure
 from engine.crf import (
     CRFParams,
     Lattice,
@@ -15,6 +16,7 @@ from engine.crf import (
     join_sides,
     refine_labels,
     refine_scores,
+    refine_together,
     unary_of_labels,
     unary_of_scores,
 )
@@ -259,3 +261,91 @@ def test_a_missing_library_is_told_with_its_compiler(monkeypatch: pytest.MonkeyP
     with pytest.raises(UserError) as error:
         refine_scores(_photo(), _scores(2), CRFParams())
     assert "pydensecrf2" in str(error.value) and "C++ compiler" in str(error.value)
+
+
+@pytest.mark.parametrize("preset", ["irn", "psa"])
+def test_the_steps_end_where_refine_ends_and_the_energy_falls(preset: str) -> None:
+    lattice, unary = Lattice(_photo(), 3, _preset(preset)), unary_of_scores(_scores(3))
+    steps = list(lattice.steps(unary))
+    assert len(steps) == 11
+    np.testing.assert_array_equal(steps[-1][0], lattice.refine(unary))
+    start = np.exp(-unary) / np.exp(-unary).sum(axis=0)
+    np.testing.assert_allclose(steps[0][0], start, atol=1e-6)
+    energies = np.array([energy for _, energy in steps])
+    assert (np.diff(energies)[:4] < 0).all()
+    assert (np.diff(energies) < 1e-6 * abs(energies[-1])).all(), "settled, it moves in its last digits only"
+    assert not np.shares_memory(steps[3][0], steps[4][0])
+
+
+def test_the_energy_is_that_of_the_library_with_each_pair_counted_once() -> None:
+    densecrf = pytest.importorskip("pydensecrf.densecrf")
+    image, unary = _photo(), unary_of_scores(_scores(2))
+    field = densecrf.DenseCRF2D(W, H, 2)
+    field.setUnaryEnergy(unary.reshape(2, -1).copy())
+    field.addPairwiseGaussian(sxy=3, compat=3)
+    field.addPairwiseBilateral(sxy=50, srgb=5, rgbim=image, compat=10)
+    belief, *spare = field.startInference()
+    for q, energy in Lattice(image, 2, _preset("irn", iterations=3)).steps(unary):
+        twice = field.klDivergence(belief)
+        alone = float((q * np.log(np.maximum(q, 1e-20)) + q * unary).sum(dtype=np.float64))
+        assert energy == pytest.approx((twice + alone) / 2, rel=1e-5)
+        field.stepInference(belief, *spare)
+
+
+def test_without_kernels_the_energy_is_that_of_the_unary_alone() -> None:
+    scores = _scores(3)
+    still = _preset("psa", positional_weight=0, bilateral_weight=0, iterations=2)
+    energies = [energy for _, energy in Lattice(_photo(), 3, still).steps(unary_of_scores(scores))]
+    # Q is the softmax: its free energy is minus the logarithm of the normaliser, here of a sum of 1.
+    np.testing.assert_allclose(energies, 0, atol=H * W * 1e-6)
+
+
+def test_a_lattice_may_refine_between_two_steps() -> None:
+    lattice, a, b = Lattice(_photo(), 2, _preset("irn")), *(unary_of_scores(_scores(2)) for _ in range(2))
+    expected = [q for q, _ in lattice.steps(a)]
+    for (q, _), wanted in zip(lattice.steps(a), expected, strict=True):
+        lattice.refine(b)
+        np.testing.assert_array_equal(q, wanted)
+    steps = list(Lattice(_photo(), 1, _preset("irn", iterations=2)).steps(np.zeros((1, H, W), np.float32)))
+    assert [energy for _, energy in steps] == [0, 0, 0] and (steps[0][0] == 1).all()
+    with pytest.raises(ValueError, match="lattice"):
+        next(lattice.steps(np.zeros((3, H, W), np.float32)))
+
+
+@pytest.mark.parametrize("labels", [2, 3, 4, 7])
+def test_unaries_refined_together_are_those_refined_alone(labels: int) -> None:
+    image, unaries = _photo(), [unary_of_scores(_scores(labels)) for _ in range(2)]
+    unaries.append(unary_of_labels(RNG.integers(0, labels, (H, W)).astype(np.uint8), labels, 0.7))
+    for params in (_preset("irn"), _preset("psa"), _preset("irn", iterations=0)):
+        lattice = Lattice(image, labels, params)
+        together = refine_together(image, unaries, params)
+        assert len(together) == 3
+        for q, unary in zip(together, unaries, strict=True):
+            assert q.dtype == np.float32 and q.shape == (labels, H, W)
+            np.testing.assert_allclose(q.sum(axis=0), 1, atol=1e-5)
+            np.testing.assert_allclose(q, lattice.refine(unary), atol=2e-4)
+
+
+def test_refined_together_with_one_label_without_kernels_or_small() -> None:
+    one = refine_together(_photo(), [np.zeros((1, H, W), np.float32)] * 2, CRFParams())
+    assert len(one) == 2 and all((q == 1).all() for q in one)
+    scores = _scores(3)
+    still = _preset("psa", positional_weight=0, bilateral_weight=0)
+    np.testing.assert_allclose(
+        refine_together(_photo(), [unary_of_scores(scores)], still)[0], scores, atol=1e-5
+    )
+    unary = unary_of_scores(scores)
+    half = refine_together(_photo(), [unary], _preset("irn"), scale=0.5)[0]
+    expected = Lattice(_photo(), 3, _preset("irn"), scale=0.5).refine(unary)
+    assert np.abs(half - expected).mean() < 0.05, "another grain of the photograph, no other widths"
+    with pytest.raises(ValueError, match="unaries"):
+        refine_together(_photo(), [np.zeros((2, H, W + 1), np.float32)], CRFParams())
+
+
+def test_the_benchmark_of_the_crf(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.bench.crf._SIZE", (48, 64))
+    monkeypatch.setattr("engine.bench.crf._IMAGES", 2)
+    told = measure("crf", 1)
+    assert set(told) >= {"ratio", "max_difference", "seconds", "reference_seconds", "two_over_one"}
+    assert told["max_difference"] < 1e-3 and told["other_labels"] < 0.005
+    assert told["pool_seconds"].keys() == {"1", "2"} and min(told["pool_seconds"].values()) > 0

@@ -11,7 +11,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from engine.labels import apply, best_class
-from engine.messages import Climb, Evaluate, Export, Infer, Label, New, Train
+from engine.messages import Climb, Evaluate, Export, Infer, Label, New, Refine, Train
 from engine.resources import resource
 from engine.results import CamStack
 from engine.store import label_set, open_project, runs_of
@@ -63,7 +63,7 @@ def test_a_whole_day(photographs, make_napari_viewer_proxy, qtbot):
     tags = dock.turn_to("tags")
     tags.ask_new([photographs / "images"])
     tags.new.classes.setText(", ".join(classes))
-    tags.new.truth.set(str(photographs / "masks"))
+    tags.new.truth.set_text(str(photographs / "masks"))
     qtbot.mouseClick(tags.new.create, Qt.MouseButton.LeftButton)
     finished(New)
     qtbot.waitUntil(lambda: session.project is not None)
@@ -153,6 +153,19 @@ def test_a_whole_day(photographs, make_napari_viewer_proxy, qtbot):
     climbed = label_set(session.project.root, session.project.colours, "climbed")
     assert climbed.stems() == ("toys_002",)
     assert set(np.unique(climbed.read("toys_002"))) <= {0, *(c + 1 for c in stack.classes)}
+
+    # Refine the maps of the image in front with the card that is there, and keep its stages.
+    refine = dock.turn_to("refine")
+    qtbot.waitUntil(refine.panel.one.isEnabled)
+    qtbot.mouseClick(refine.panel.one, Qt.MouseButton.LeftButton)
+    finished(Refine)
+    qtbot.waitUntil(lambda: len(refine.boxes) == 1)
+    qtbot.waitUntil(lambda: not refine.busy)
+    (box,) = refine.boxes
+    assert box.refiner == "crf" and box.views.stems("refine") == (session.image,)
+    assert CamStack.load(box.views.path(session.image)).background is not None
+    drawn = [layer.name for layer in viewer.layers]
+    assert f"{session.image} · changed" in drawn, drawn
 
     # Measure and export them.
     export = dock.turn_to("export")

@@ -30,7 +30,8 @@ from wsss_napari import dock
 from wsss_napari.session import session_of
 
 viewer = napari.Viewer(show=False)
-for cls in (dock.MainDock, dock.TagsDock, dock.TrainDock, dock.ExploreDock, dock.ClimbDock, dock.ExportDock):
+docks = ("MainDock", "TagsDock", "TrainDock", "ExploreDock", "ClimbDock", "RefineDock", "ExportDock")
+for cls in (getattr(dock, name) for name in docks):
     shown = cls(viewer)
     viewer.window.add_dock_widget(shown)
     for entry in shown.entries:

@@ -326,7 +326,7 @@ def test_classes_can_be_typed_when_there_is_no_tag_file_yet(empty, tmp_path, sma
     new.classes.setText("cat, , dog ")
     job = new.job()
     assert job.class_names == ("cat", "dog") and job.tags is None
-    new.truth.set(str(tmp_path / "truth"))
+    new.truth.set_text(str(tmp_path / "truth"))
     new.truth_classes.setText("voc")
     assert (new.job().truth, new.job().truth_classes) == (str(tmp_path / "truth"), "voc")
 

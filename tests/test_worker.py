@@ -119,7 +119,7 @@ def test_the_child_may_be_warmed_before_its_first_job(engine: Engine, qtbot) -> 
     engine.warm(Rerun(run="warm"))
     assert engine.alive and not engine.jobs, "no line in the list: nobody asked for anything"
     endings: list[object] = []
-    qtbot.wait(300)
+    qtbot.wait(3000)  # a job that comes before the child is up takes precedence, as it should
     engine.submit(Rerun(run="warm"), then=endings.append)
     engine.warm(Rerun(run="warm"))  # while there is work it would only be in the way
     qtbot.waitUntil(lambda: len(endings) == 1, timeout=20_000)

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
-from psygnal import Signal
 
 from wsss_napari.climb_view import StepView
+from wsss_napari.layer_group import PHOTOGRAPH, LayerGroup
 from wsss_napari.layers import Layers
 from wsss_napari.side_by_side import Box, SideBySide, painted_map
 
 __all__ = ["LOOKS", "PHOTOGRAPH", "BranchPair", "ClimbLayers", "Look", "outlined", "painted_step"]
 
-PHOTOGRAPH = "photograph"
 _PREFIX = "climb:"
 _MASK, _TRUTH = "climb:mask", "climb:truth"
 _CELL = "compare:"
@@ -104,7 +103,7 @@ def _diverging() -> Colormap:
     return Colormap(colours, name="wsss change", controls=[0.0, 0.25, 0.5, 0.75, 1.0])
 
 
-class ClimbLayers:
+class ClimbLayers(LayerGroup):
     """Shows the chosen looks of a step, each in a layer of its own that is made when it is first wanted.
 
     Only visible layers follow a step; a hidden one is brought up to date when it is shown,
@@ -112,29 +111,22 @@ class ClimbLayers:
 
     Args:
         layers: The layers of the viewer.
-
-    Signals:
-        eye: (key, visible): a person used the eye of one of these layers in the layer list.
     """
 
-    eye = Signal(str, bool)
-
     def __init__(self, layers: Layers) -> None:
-        self._layers = layers
+        super().__init__(layers, _PREFIX)
         self._view: StepView | None = None
         self._step = 0
         self._name = ""
         self._colormap = "inferno"
         self._stamps: dict[str, tuple[int, int]] = {}
         self._turn = 0
-        self._acting = False
-        self._others: list[Any] = []
 
     def clear(self) -> None:
         """Take all of them away; the photograph stays."""
         self._view = None
         self._stamps.clear()
-        self._layers.remove_all(_PREFIX)
+        super().clear()
 
     def open(self, view: StepView, name: str, colormap: str) -> None:
         """Show another path from now on: the next `show` draws every visible layer anew.
@@ -160,7 +152,7 @@ class ClimbLayers:
         self._step = step
         with self.acting():
             for look in LOOKS:
-                layer = self._layer(look.key)
+                layer = self.layer(look.key)
                 on = look.key in wanted
                 if look.key == PHOTOGRAPH or not on:
                     if layer is not None and layer.visible != on:
@@ -178,43 +170,16 @@ class ClimbLayers:
         self._step = step
         with self.acting():
             for look in LOOKS[1:]:
-                layer = self._layer(look.key)
+                layer = self.layer(look.key)
                 if layer is not None and layer.visible:
                     self._draw(look)
 
     def settle(self) -> None:
         """Redraw what a fast move left out: the small pictures in the layer list."""
         for key in (*(look.key for look in LOOKS[1:]), "mask"):
-            layer = self._layer(key)
+            layer = self.layer(key)
             if layer is not None and layer.visible:
                 layer.refresh(extent=False, highlight=False)
-
-    def acting(self) -> _Acting:
-        """Return a context in which layers are shown and hidden by us and not by a person."""
-        return _Acting(self)
-
-    def wake(self) -> None:
-        """Hide the layers of other pages, as when this page comes to the front."""
-        for key in self._layers.keys:
-            layer: Any = self._layers.get(key)
-            if key != PHOTOGRAPH and not key.startswith((_PREFIX, _CELL)) and layer.visible:
-                layer.visible = False
-                self._others.append(layer)
-
-    def sleep(self) -> None:
-        """Hide all of them, as when another page comes to the front; its layers and the photograph are seen again."""
-        viewer = self._layers.viewer
-        for layer in self._others:
-            if viewer is not None and layer in viewer.layers:
-                layer.visible = True
-        self._others.clear()
-        with self.acting():
-            for key in (k for k in self._layers.keys if k.startswith(_PREFIX)):
-                layer: Any = self._layers.get(key)
-                layer.visible = False
-            photograph = self._layers.get(PHOTOGRAPH)
-            if photograph is not None:
-                photograph.visible = True
 
     def show_mask(self, image: str, mask: NDArray[np.uint8], colours: Sequence[str], style: str) -> None:
         """Show the mask of the rule `filled`, as `outline`, or not at all (`none`)."""
@@ -244,15 +209,12 @@ class ClimbLayers:
             if not layer.visible:
                 layer.visible = True
 
-    def _layer(self, key: str) -> Any | None:
-        return self._layers.get(key if key == PHOTOGRAPH else _PREFIX + key)
-
     def _draw(self, look: Look) -> None:
         """Bring one layer to the step and make it visible."""
         view, key = self._view, look.key
         if view is None or view.last < 0:
             return
-        stamp, layer = (self._turn, self._step), self._layer(key)
+        stamp, layer = (self._turn, self._step), self.layer(key)
         if layer is None or self._stamps.get(key) != stamp:
             layer = self._fill(look, layer, view)
             self._stamps[key] = stamp
@@ -271,8 +233,8 @@ class ClimbLayers:
         fresh = layer is None
         layer = self._shown(look.key, data, name, view)
         if fresh:
-            self._put_in_order(look.key, layer)
-            layer.events.visible.connect(self._watcher(look))
+            self.put_in_order(look.key, layer, _ORDER)
+            self.watch(look.key, layer, lambda: self._draw(look))
         return layer
 
     def _data(self, key: str, view: StepView) -> NDArray[Any]:
@@ -320,43 +282,6 @@ class ClimbLayers:
                     full, data, name, **cells, colormap=self._colormap, opacity=0.6, colorbar=key == "sum",
                     blending="additive" if key == "sum" else "translucent_no_depth",
                 )  # fmt: skip
-
-    def _put_in_order(self, key: str, layer: Any) -> None:
-        """Put a new layer under those of ours that belong above it."""
-        layers = self._layers.viewer.layers
-        above = [self._layer(k) for k in _ORDER[_ORDER.index(key) + 1 :]]
-        places = [layers.index(other) for other in above if other is not None]
-        at = layers.index(layer)
-        if places and min(places) < at:
-            layers.move(at, min(places))
-
-    def _watcher(self, look: Look) -> Callable[[Any], None]:
-        def changed(event: Any) -> None:
-            if self._acting:
-                return
-            layer = self._layer(look.key)
-            if layer is not event.source:
-                return
-            if layer.visible:
-                with self.acting():
-                    self._draw(look)
-            self.eye.emit(look.key, bool(layer.visible))
-
-        return changed
-
-
-class _Acting:
-    """While it lasts, layers are shown and hidden by us and not by a person."""
-
-    def __init__(self, layers: ClimbLayers) -> None:
-        self._layers, self._before = layers, False
-
-    def __enter__(self) -> None:
-        self._before = self._layers._acting
-        self._layers._acting = True
-
-    def __exit__(self, *_: object) -> None:
-        self._layers._acting = self._before
 
 
 class BranchPair:

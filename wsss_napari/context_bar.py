@@ -208,7 +208,8 @@ def _run_text(run: Any) -> str:
     params = facts.get("params") or {}
     when = str(facts.get("created", ""))[11:16]
     name = str(facts.get("title") or run.id)
-    parts = [name, str(params.get("backbone", "")), when]
+    made = f"refined by {str(facts['refiner']).upper()}" if run.is_refinement else params.get("backbone", "")
+    parts = [name, str(made), when]
     text = " · ".join(p for p in parts if p)
     return text if run.status == "finished" else f"{text} ({run.status})"
 

@@ -19,6 +19,7 @@ from engine.messages import (
     Import,
     Job,
     Label,
+    Refine,
     Relink,
     Rerun,
     Said,
@@ -237,7 +238,7 @@ class Desk:
         if isinstance(event, (Finished, Failed, Stopped)):
             line = self.engine.line(event.job)
             kind = None if line is None else type(line.job)
-            if kind in (Train, Rerun):
+            if kind in (Train, Rerun, Refine):
                 session.runs_changed.emit()
             elif kind in (Label, Import):
                 session.labels_changed.emit()

@@ -39,7 +39,16 @@ from wsss_napari.pages import PAGES, Entry
 from wsss_napari.pages.page import Page
 from wsss_napari.style import follow_theme
 
-__all__ = ["ClimbDock", "Dock", "ExploreDock", "ExportDock", "MainDock", "TagsDock", "TrainDock"]
+__all__ = [
+    "ClimbDock",
+    "Dock",
+    "ExploreDock",
+    "ExportDock",
+    "MainDock",
+    "RefineDock",
+    "TagsDock",
+    "TrainDock",
+]
 
 
 class Dock(QWidget):
@@ -255,6 +264,13 @@ class ClimbDock(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, _only("climb"))
+
+
+class RefineDock(Dock):
+    """The Refine page alone."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer, _only("refine"))
 
 
 class ExportDock(Dock):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.labels import LabelRule
-from engine.messages import Climb, Infer, Label
+from engine.messages import Climb, Infer, Label, Refine
 from engine.store import Views
 from wsss_napari.desk import Desk
 from wsss_napari.estimates import infer_text
@@ -35,11 +35,21 @@ class ExploreJobs:
         run = self._desk.session.chosen_run
         return None if run is None else run.views(self._desk.session.views)
 
-    def draw(self, images: tuple[str, ...]) -> Infer | Climb | None:
+    def draw(self, images: tuple[str, ...]) -> Infer | Climb | Refine | None:
         """Return the job that draws these images, or all, as the views were drawn; None without a run."""
         source = self.source
         if source is None:
             return None
+        if source.facts.get("source"):  # a refinement goes on from the maps that it began with
+            return self._desk.job(
+                Refine,
+                refiner=str(source.facts.get("method")),
+                source=str(source.facts["source"]),
+                images=images,
+                settings={k: v for k, v in dict(source.facts.get("settings", {})).items() if v is not None},
+                run=source.run.id,
+                views=source.name,
+            )
         if source.facts.get("method") == ADVCAM:
             settings = dict(source.facts.get("settings", {}))
             return self._desk.job(
@@ -77,7 +87,7 @@ class ExploreJobs:
         """Return whether the maps of an image are being drawn, or will be."""
         run = self._desk.session.run
         return any(
-            isinstance(line.job, (Climb, Infer))
+            isinstance(line.job, (Climb, Infer, Refine))
             and line.open
             and line.job.run == run
             and (image in line.job.images or not line.job.images)

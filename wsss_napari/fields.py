@@ -17,15 +17,13 @@ from qtpy.QtWidgets import (
     QComboBox,
     QCompleter,
     QDoubleSpinBox,
-    QFileDialog,
-    QHBoxLayout,
     QLineEdit,
     QSpinBox,
-    QToolButton,
     QWidget,
 )
 
 from engine.params import Field, convert, text_of
+from wsss_napari.path_line import ask_path, beside
 
 __all__ = ["Entry", "Picks", "entry_for"]
 
@@ -261,17 +259,9 @@ class PathEntry(QWidget):  # type: ignore[misc]
         super().__init__(parent)
         self._line = TextEntry(field, self)
         self._line.edited.connect(self.edited)
-        browse = QToolButton(self)
-        browse.setText("…")
-        browse.setToolTip("Choose a file")
-        browse.setAccessibleName(f"Choose a file for {field.name}")
-        browse.clicked.connect(self._browse)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        row.addWidget(self._line, 1)
-        row.addWidget(browse)
-        self.setFocusProxy(self._line)
+        self._folder = field.kind == "folder"
+        self._title = "Choose a folder" if self._folder else "Choose a file"
+        beside(self, self._line, self._title).clicked.connect(self._browse)
 
     def read(self) -> Any:
         return self._line.read()
@@ -281,7 +271,7 @@ class PathEntry(QWidget):  # type: ignore[misc]
 
     def _browse(self) -> None:
         start = self._line.text() or str(Path.home())
-        name, _ = QFileDialog.getOpenFileName(self, "Choose a file", start)
+        name = ask_path(self, self._title, start, folder=self._folder)
         if name:
             self._line.write(name)
             self.edited.emit()
@@ -312,7 +302,7 @@ def entry_for(
             return WholeEntry(field, parent)
         case "float":
             return FloatEntry(field, parent)
-        case "path":
+        case "path" | "folder":
             return PathEntry(field, parent)
         case _:
             return TextEntry(field, parent)

@@ -7,7 +7,7 @@ form.changed.connect(lambda: print(form.values()))   # only what differs from th
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from engine.errors import UserError
 from engine.params import Field, text_of
 from wsss_napari.fields import ChoiceEntry, Entry, Picks, entry_for
+from wsss_napari.slide_entry import SlideEntry
 
 __all__ = ["Fold", "Form", "field_of"]
 
@@ -48,7 +49,7 @@ class _Row:
 
     field: Field
     label: QLabel
-    entry: Entry
+    entry: Entry | SlideEntry
     reset: QToolButton
     sentence: QLabel
 
@@ -93,6 +94,7 @@ class Form(QWidget):  # type: ignore[misc]
         presets: Preset name -> settings that differ from the defaults.
         picks: Field kind ("run", "labels") or field name -> what its picker offers.
         suggest: Field name -> words that its text field offers.
+        slide: Names of numbers that get a slider beside their field.
         parent: Qt parent.
     """
 
@@ -105,9 +107,11 @@ class Form(QWidget):  # type: ignore[misc]
         *,
         picks: Mapping[str, Picks] | None = None,
         suggest: Mapping[str, Sequence[str]] | None = None,
+        slide: Collection[str] = (),
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
+        self._slide = frozenset(slide)
         self._picks = dict(picks or {})
         self._suggest = dict(suggest or {})
         table = [f if isinstance(f, Field) else field_of(f) for f in fields]
@@ -170,7 +174,7 @@ class Form(QWidget):  # type: ignore[misc]
         row.entry.write(row.field.default)
         self._edited()
 
-    def entry(self, name: str) -> Entry:
+    def entry(self, name: str) -> Entry | SlideEntry:
         """Return the entry widget of a field."""
         return self._rows[name].entry
 
@@ -232,7 +236,11 @@ class Form(QWidget):  # type: ignore[misc]
     def _row(self, field: Field, parent: QWidget) -> _Row:
         tip = _tip(field)
         picks = self._picks.get(field.name) or self._picks.get(field.kind)
-        entry = entry_for(field, picks, self._suggest.get(field.name, ()), parent)
+        entry: Entry | SlideEntry
+        if field.name in self._slide:
+            entry = SlideEntry(field, parent)
+        else:
+            entry = entry_for(field, picks, self._suggest.get(field.name, ()), parent)
         entry.setToolTip(tip)
         entry.setAccessibleName(_title(field.name))
         entry.setAccessibleDescription(field.doc)

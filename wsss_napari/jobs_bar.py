@@ -37,6 +37,7 @@ _WORDS = {
     "climb": "Climbing",
     "film": "Writing the film",
     "study": "Studying",
+    "refine": "Refining",
     "boxes": "Measuring boxes",
     "label": "Making masks",
     "evaluate": "Measuring",

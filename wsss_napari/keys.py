@@ -65,6 +65,11 @@ BINDINGS: tuple[Binding, ...] = (
     Binding(("Right", "W"), "One step forward", "Climb", "climb", "forward"),
     Binding(("U",), "Play the steps, or pause", "Climb", "climb", "play"),
     Binding(("G",), "Two climbs side by side", "Climb", "climb", "beside"),
+    Binding(("G",), "Hold to see the mask before refining", "Refine", "refine", "before", hold=True),
+    Binding(("Shift+G",), "Changed pixels on or off", "Refine", "refine", "changed"),
+    Binding(("Left", "Q"), "One stage back", "Refine", "refine", "back"),
+    Binding(("Right", "W"), "One stage forward", "Refine", "refine", "forward"),
+    Binding(("U",), "Play the stages, or pause", "Refine", "refine", "play"),
 )
 
 Action = Callable[[str], None]

@@ -199,6 +199,17 @@ class Layers:
             return layer
         return self._add(key, place, "add_points", points, name=name, ndim=2, **style)
 
+    def show_vectors(
+        self, key: str, vectors: NDArray[Any], name: str, *, place: str = "correction", **style: Any
+    ) -> Any:
+        """Show arrows, [N, 2, 2] (start, direction) px; `style` is what napari's Vectors take at the start."""
+        layer = self.get(key)
+        if layer is not None:
+            layer.data = vectors
+            self._rename(layer, name)
+            return layer
+        return self._add(key, place, "add_vectors", vectors, name=name, ndim=2, **style)
+
     def remove(self, key: str) -> None:
         """Take a layer of ours away; nothing happens when there is none."""
         layer = self._owned.get(key)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import html
+import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from engine.messages import Train
+from engine.errors import UserError
+from engine.messages import Refine, Train, decode
+from engine.messages import command as line_of
 from engine.params import text_of
 from engine.store import Run
 from wsss_napari.estimates import bytes_text, seconds_text
@@ -67,10 +70,14 @@ def facts_of(run: Run, reasons: Sequence[str]) -> RunFacts:
         run=run,
         title=run.title,
         status=run.status,
-        method=run.method,
+        method=_method(run),
         backbone=str(params.get("backbone", "")) if isinstance(params, dict) else "",
         when=_when(str(facts.get("created", ""))),
-        images=len(stems) if isinstance(stems, list) else 0,
+        images=len(run.views().stems())
+        if run.is_refinement
+        else len(stems)
+        if isinstance(stems, list)
+        else 0,
         metric=_metric(facts.get("metrics")),
         size=_size(run),
         stale=tuple(reasons),
@@ -81,10 +88,26 @@ def facts_of(run: Run, reasons: Sequence[str]) -> RunFacts:
 def command_of(run: Run) -> str:
     """Return the `wsss` line that gave the run, or an empty string when it is not recorded."""
     job = run.facts.get("job")
+    if run.is_refinement:
+        return _refine_command(run, job)
     words = job.get("arguments") if isinstance(job, dict) else None
     if not isinstance(words, list) or not words or words[0] != Train.VERB:
         return ""
     return shlex.join(["wsss", *map(str, words), "-p", str(run.folder.parent.parent)])
+
+
+def _method(run: Run) -> str:
+    return f"{run.facts['refiner']} of {run.facts.get('source', '')}" if run.is_refinement else run.method
+
+
+def _refine_command(run: Run, job: object) -> str:
+    try:
+        found = decode(json.dumps(job).encode())
+    except UserError:
+        return ""
+    if not isinstance(found, Refine):
+        return ""
+    return line_of(replace(found, project=str(run.folder.parent.parent), run=run.id))
 
 
 def _metric(metrics: object) -> str:

@@ -36,6 +36,7 @@ class Session:
         views: Name of the chosen run's views.
         methods: The list of the `Methods` job, or None before it was asked for.
         studies: Its list of studies, likewise.
+        refiners: Its list of refiners, likewise.
 
     Signals beside the fields: `tags_changed(stems)`, `classes_changed()`, `runs_changed()`,
     `labels_changed()`, `said(level, text)` with level info, warning or error.
@@ -48,6 +49,7 @@ class Session:
     views: str = "default"
     methods: tuple[dict[str, Any], ...] | None = None
     studies: tuple[dict[str, Any], ...] | None = None
+    refiners: tuple[dict[str, Any], ...] | None = None
     history: History = field(default_factory=History, repr=False)
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
@@ -68,7 +70,10 @@ class Session:
         project.tags()  # a damaged tag file is told before the open project is left
         self._leave()
         self.project = project
-        self.run = next((r.id for r in reversed(runs_of(project.root)) if r.weights.is_file()), None)
+        seen = [r for r in runs_of(project.root) if r.weights.is_file()]
+        # Affinity networks draw no maps: one of them in front would leave most pages empty.
+        drawing = [r for r in seen if not r.is_network]
+        self.run = (drawing or seen)[-1].id if seen else None
         first = next(iter(project.usable), None)
         present = project.tags().present(first) if first is not None else ()
         self.cls = next(iter(present), 0) if project.classes else None
@@ -89,9 +94,10 @@ class Session:
         self.history.clear()
 
     def take_methods(self, result: Mapping[str, Any]) -> None:
-        """Keep what the `Methods` job found: methods, each with the backbones on offer, and studies."""
-        # Studies first: who hears of the methods finds them.
+        """Keep what the `Methods` job found: methods, each with the backbones on offer, studies, and refiners."""
+        # The others first: who hears of the methods finds them.
         self.studies = tuple(result.get("studies", ()))
+        self.refiners = tuple(result.get("refiners", ()))
         backbones = result["backbones"]
         self.methods = tuple({**m, "backbones": backbones} for m in result["methods"])
 

@@ -83,7 +83,7 @@ class StepPanel(QWidget):
         self.plot.showGrid(y=True, alpha=0.15)
         for side in ("left", "bottom"):  # a small plot has room for one level of lines
             self.plot.getAxis(side).setStyle(maxTickLevel=0)
-        self.plot.getAxis("left").setWidth(38)
+        self.plot.getAxis("left").setWidth(46)
         self.plot.getAxis("bottom").setHeight(18)
         self.plot.disableAutoRange()
         self.empty = QLabel(self.view)
@@ -183,6 +183,7 @@ class StepPanel(QWidget):
 
     def resizeEvent(self, event: Any) -> None:
         super().resizeEvent(event)
+        self.empty.setGeometry(self.view.rect())
         self._tell()
 
     def showEvent(self, event: Any) -> None:

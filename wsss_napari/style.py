@@ -73,6 +73,7 @@ def sheet(colours: dict[str, str]) -> str:
     QProgressBar[wsss="thin"] {{ background-color: {colours["primary"]}; border: 0px; border-radius: 3px; }}
     QProgressBar[wsss="thin"]::chunk {{ background-color: {filled}; border-radius: 3px; }}
     QListView[wsss="images"] {{ background-color: {colours["foreground"]}; border: 0px; border-radius: 3px; }}
+    QFrame[wsss="card"] {{ border: 1px solid {colours["primary"]}; border-radius: 4px; }}
     QTabBar[wsss="pages"] {{ background: transparent; border: 0px; }}
     QTabBar[wsss="pages"]::tab {{
         background: transparent; padding: 5px 9px; border: 0px; border-bottom: 2px solid transparent; }}

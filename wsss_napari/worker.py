@@ -26,6 +26,7 @@ from engine.messages import (
     Label,
     Metrics,
     Progress,
+    Refine,
     Said,
     Started,
     Stopped,
@@ -343,4 +344,4 @@ def _log(line: JobLine, *texts: str) -> None:
 
 def _keeps(line: JobLine) -> bool:
     """Return whether the job, begun anew, goes on where it was broken off."""
-    return line.run is not None or isinstance(line.job, (Climb, Infer, Label))
+    return line.run is not None or isinstance(line.job, (Climb, Infer, Label, Refine))

@@ -31,6 +31,7 @@ COMMANDS = {
     "climb": "climb adversarially on a run's classifier (AdvCAM)",
     "film": "write a climb as GIF, MP4, PNG strip or npz",
     "study": "analyse climbing on a split (section 7 of the AdvCAM paper)",
+    "refine": "sharpen views: CRF, pixel-adaptive, or a walk over learnt affinities",
     "boxes": "measure the boxes around maps (MaxBoxAcc, Top-1 Loc)",
     "label": "turn views into pseudo-labels",
     "evaluate": "measure labels or views against the truth",

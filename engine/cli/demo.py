@@ -17,7 +17,7 @@ from engine.cli.view import check_window, open_window
 from engine.display import can_imagine, has_display, imagined
 from engine.errors import UserError
 from engine.images import digest
-from engine.messages import Climb, Evaluate, Export, Infer, Job, Label, New, Train, command
+from engine.messages import Climb, Evaluate, Export, Infer, Job, Label, New, Refine, Train, command
 from engine.resources import resource
 from engine.results import traces_in
 from engine.store import Project, open_project, run_of, runs_of
@@ -56,7 +56,7 @@ def answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
     """Walk the path, skipping what an earlier demo finished."""
     parser = Parser(
         "demo",
-        "Walk the whole path on the bundled sample: new, train, infer, evaluate, climb, label, export.",
+        "Walk the whole path on the bundled sample: new, train, infer, evaluate, climb, refine, label, export.",
     )
     parser.add_argument(
         "--out", metavar="DIR", default="wsss_demo", help="folder of the demo (default: wsss_demo)"
@@ -89,8 +89,19 @@ def _walk(told: _Told, out: Path) -> dict[str, Any]:
 
     _climb(told, project, place)
 
+    rule = f"constant:{sweep['threshold']:g}"
+    told.do(
+        Refine(
+            project=place, refiner="crf", source=RUN, split="val", settings={"background": rule}, keep=True
+        )
+    )
+    stages = told.do(Evaluate(project=place, source=RUN, sweep=True, split="val", stages=True))["stages"]
+    told.say(
+        "mIoU of " + ", ".join(f"{s['name']} {percent(s['miou'])}" for s in stages) + " on the split val."
+    )
+
     # The rule that evaluation recommends, as a person would copy it from the curve.
-    told.do(Label(project=place, source=RUN, name=LABELS, background=f"constant:{sweep['threshold']:g}"))
+    told.do(Label(project=place, source=RUN, name=LABELS, background=rule))
     labels = told.do(Evaluate(project=place, labels=LABELS))
     told.say(f"mIoU of the pseudo-labels: {percent(labels['miou'])}.")
 
@@ -105,6 +116,7 @@ def _walk(told: _Told, out: Path) -> dict[str, Any]:
         "recall": sweep["recall"],
         "threshold": sweep["threshold"],
         "label_miou": labels["miou"],
+        "stages": {s["name"]: s["miou"] for s in stages},
     }
 
 

@@ -23,7 +23,7 @@ def further(verb: str, seen: argparse.Namespace) -> str:
     """Return what stands below the options of `wsss VERB … --help`.
 
     Args:
-        verb: The command; `train` knows its method, `infer` the method of its run.
+        verb: The command; `train` knows its method, `infer` the method of its run, `refine` its refiner.
         seen: What stood before `--help` on the line.
 
     Raises:
@@ -31,6 +31,8 @@ def further(verb: str, seen: argparse.Namespace) -> str:
     """
     if verb in ("export", "import"):
         return "\n".join(["formats:", *(f"  {name:<10}{f.title}" for name, f in formats().items())])
+    if verb == "refine":
+        return _refiners(getattr(seen, "refiner", None))
     if verb == "study":
         return _studies(getattr(seen, "study", None))
     return _parameters(verb, seen)
@@ -45,6 +47,28 @@ def _studies(name: str | None) -> str:
         raise UserError(f"There is no study '{name}'.", f"Studies: {', '.join(rows)}.", nearest(name, rows))
     lines = _wrapped(f"{rows[name]['title']} ({rows[name]['source']}): {rows[name]['sentence']}", "")
     return "\n".join([*lines, "", f"parameters of {name} for --set:", *_table(rows[name]["parameters"])])
+
+
+def _refiners(name: str | None) -> str:
+    """Return how to list a refiner's settings, or the settings of one."""
+    if name is None:
+        return "`wsss refine REFINER --help` lists the settings of crf, par, psa or irn for --set."
+    rows: dict[str, Mapping[str, Any]] = {r["name"]: r for r in engine.do(Methods())["refiners"]}
+    if name not in rows:
+        raise UserError(
+            f"There is no refiner '{name}'.", f"Refiners: {', '.join(rows)}.", nearest(name, rows)
+        )
+    row = rows[name]
+    lines = [
+        *_wrapped(f"{row['title']}: {row['sentence']}", ""),
+        "",
+        f"parameters of {name} for --set:",
+        *_table(row["fields"]),
+    ]
+    if row["presets"]:
+        lines += ["", "presets (--set preset=NAME):"]
+        lines += [f"  {preset:<10}{_settings(values)}" for preset, values in row["presets"].items()]
+    return "\n".join(lines)
 
 
 def _study_lines() -> Iterator[str]:
@@ -125,7 +149,9 @@ def _accepted(field: Mapping[str, Any]) -> str:
             elif high is not None:
                 text += f" of at most {high:g}"
         case _:
-            text = {"run": "a run", "labels": "a label set", "path": "a path"}.get(field["kind"], "text")
+            text = {"run": "a run", "labels": "a label set", "path": "a path", "folder": "a folder"}.get(
+                field["kind"], "text"
+            )
     return text + (", or none" if field["optional"] else "")
 
 

@@ -103,6 +103,16 @@ _OPTIONS: dict[str, tuple[Option, ...]] = {
         Option("count", "images at most, chosen evenly over the split", "N", low=1, default="by the study"),
         _SETTINGS,
     ),
+    "refine": (
+        _SOURCE,
+        _SPLIT,
+        Option("images", "these images only, named without extension, separated by commas", "STEM,..."),
+        _SETTINGS,
+        Option("run", "name of the new box, or the trained network (psa, irn) that is walked with and keeps the result", "ID",
+               default="named after the source"),
+        Option("views", "name under which the result is kept; other settings under it replace it", "NAME"),
+        Option("keep", "keep every stage too: iterations of the CRF, times of the walk"),
+    ),
     "boxes": (
         _SOURCE,
         Option("truth_boxes", "true boxes: CSV or localization.txt `image,x0,y0,x1,y1` in px, COCO instances JSON, "
@@ -128,6 +138,7 @@ _OPTIONS: dict[str, tuple[Option, ...]] = {
         Option("labels", "label set to measure", "NAME"),
         _SOURCE,
         Option("sweep", "try every background threshold and report the whole curve and the best"),
+        Option("stages", "measure every refinement made from the source too, one row each, over the same images"),
         _SPLIT,
         Option("threshold", "background threshold, 0..1", "T", low=0, high=1, default="0.2"),
     ),
@@ -161,6 +172,7 @@ _BARE = {
     "method": "name of the method; `wsss methods` lists them",
     "run": "name of the run; `wsss status` lists them",
     "study": "name of the study; a wrong one lists them all",
+    "refiner": "crf, par, psa or irn; a wrong one lists them all",
 }
 
 _EXACTLY_ONE = {"evaluate": ("labels", "source")}

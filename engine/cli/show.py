@@ -59,7 +59,7 @@ def show(verb: str, result: Mapping[str, Any]) -> None:
             _study(out, result)
         case "film":
             out.print(f"{result['frames']} pictures are in {result['out']}.", soft_wrap=True)
-        case "infer" | "climb":
+        case "infer" | "climb" | "refine":
             kept = f" ({result['kept']} were there)" if result["kept"] else ""
             out.print(f"{result['images']} images have the views {result['views']}{kept}.", soft_wrap=True)
         case "label":
@@ -116,6 +116,9 @@ def _methods(out: Console, result: Mapping[str, Any]) -> None:
 
 
 def _evaluation(out: Console, result: Mapping[str, Any]) -> None:
+    if "stages" in result:
+        _stages(out, result)
+        return
     rows = table("class", "IoU", "precision", "recall", numbers=("IoU", "precision", "recall"))
     for name, iou in result["iou"].items():
         if iou is not None:
@@ -127,6 +130,26 @@ def _evaluation(out: Console, result: Mapping[str, Any]) -> None:
     at = f" at threshold {threshold:g}" if threshold is not None else ""
     best = ", the best of the sweep, chosen with the truth" if "curve" in result else ""
     out.print(f"\nmIoU {percent(result['miou'])} over {result['images']} images{at}{best}.", soft_wrap=True)
+
+
+def _stages(out: Console, result: Mapping[str, Any]) -> None:
+    numbers = ("mIoU", "gain", "precision", "recall", "noise", "threshold")
+    rows = table("stage", "maps", *numbers, numbers=numbers)
+    first = result["stages"][0]["miou"]
+    for stage in result["stages"]:
+        miou, threshold = stage["miou"], stage["threshold"]
+        gained = None not in (first, miou) and stage is not result["stages"][0]
+        rows.add_row(
+            Text(stage["name"]),
+            Text(stage["source"].removesuffix("/default")),
+            percent(miou),
+            f"{100 * (miou - first):+.1f}" if gained else "",
+            *(percent(stage[key]) for key in ("precision", "recall", "noise")),
+            "-" if threshold is None else f"{threshold:g}",
+        )
+    out.print(rows)
+    best = " The threshold is the best of the sweep, chosen with the truth." if "curve" in result else ""
+    out.print(f"\nAll over the same {result['images']} images.{best}", soft_wrap=True)
 
 
 def _boxes(out: Console, result: Mapping[str, Any]) -> None:

@@ -65,6 +65,7 @@ def card_of(name: str) -> Card:
         shows=cls.SHOWS,
         version=cls.VERSION,
         trains=cls.TRAINS,
+        refines=cls.REFINES,
     )
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.nets.backbone import Backbone
+from engine.nets.input import pad_to_side
 
 __all__ = ["Classifier"]
 
@@ -28,6 +29,18 @@ class Classifier(nn.Module):
         self.head = nn.Conv2d(backbone.dim, classes, 1, bias=False)
         # Small and centred: all scores start near 0, i.e. probability one half, whatever D is.
         nn.init.normal_(self.head.weight, std=0.01)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Return features [B, D, h, w] float32 of normalised pictures [B, 3, H, W] of any size.
+
+        They are padded to sides that fit the backbone; cells that stand for padding alone are left out,
+        so h = ceil(H / stride) and w = ceil(W / stride).
+        """
+        height, width = pictures.shape[2:]
+        stride = self.backbone.stride
+        padded = pad_to_side(pictures, self.backbone.prep).contiguous(memory_format=torch.channels_last)
+        found = self.backbone(padded).float()
+        return found[:, :, : -(-height // stride), : -(-width // stride)]
 
     def maps(self, features: Tensor) -> Tensor:
         """Return class maps [B, C, h, w] of features [B, D, h, w]."""

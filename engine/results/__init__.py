@@ -2,20 +2,23 @@
 
 `CamStack`: class activation maps of an image. `ClimbTrace`: one adversarial climb, step by
 step; `ClimbPath`: the steps from the start of a climb to one of its branches. `Figure`: the
-plots of a study.
+plots of a study. `RefineTrace`: the stages of a refinement; `InstanceSet`: the instances it found.
 """
 
 from engine.results.cams import CamStack, enlarge
 from engine.results.climb_paths import ClimbPath, branches_of, path_to, traces_in
 from engine.results.climbs import ClimbTrace, TraceWriter, free_id, remove
 from engine.results.figures import Figure, Panel, Series
+from engine.results.refinements import InstanceSet, RefineTrace
 
 __all__ = [
     "CamStack",
     "ClimbPath",
     "ClimbTrace",
     "Figure",
+    "InstanceSet",
     "Panel",
+    "RefineTrace",
     "Series",
     "TraceWriter",
     "branches_of",

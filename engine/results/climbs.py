@@ -256,6 +256,18 @@ class TraceWriter:
             part.write_text(json.dumps(self._facts, ensure_ascii=False, allow_nan=False), encoding="utf-8")
             part.replace(self.folder / "trace.json")
 
+    def amend(self, name: str, values: NDArray[Any]) -> None:
+        """Write one array of the last row again, for what is found after the rest was told."""
+        dtype = np.dtype(_DTYPES[name])
+        if values.shape != self._shapes[name] or values.dtype != dtype or not self._facts["rows"]:
+            raise ValueError(
+                f"{name}: {values.shape} {values.dtype} for the last of {self._facts['rows']} rows"
+            )
+        file, start = self._files[name]
+        file.seek(start + (self._facts["rows"] - 1) * values.nbytes)
+        file.write(np.ascontiguousarray(values).tobytes())
+        file.flush()
+
     def end(self, how: str, **facts: Any) -> ClimbTrace:
         """Say how it ended (finished, stopped or plateau), add facts, and return the trace."""
         if how not in ENDINGS[1:]:

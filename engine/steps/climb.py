@@ -12,11 +12,19 @@ import numpy as np
 import torch
 
 from engine.atomic import write_json
-from engine.climb import climb
+from engine.climb import climb, row_of, saliency_of
 from engine.errors import UserError, nearest
 from engine.messages import Climb, Event, Progress, Said, Viewed
 from engine.method import ClassifierMethod, Shot
-from engine.methods.advcam import AdvCam, ClimbSettings, Rows, background_of, climb_maps, row_of, scaled
+from engine.methods.advcam import (
+    AdvCam,
+    ClimbSettings,
+    Rows,
+    background_of,
+    change,
+    climb_maps,
+    scaled,
+)
 from engine.nets.classifier import Classifier
 from engine.pace import Pace
 from engine.params import as_settings, parse
@@ -212,12 +220,15 @@ def _one(
     yield Progress(done=0, total=max(1, total), phase="steps")
     ending, last = "stopped", at
     where = ""
-    added: np.ndarray[Any, Any] | None = None
+    added: torch.Tensor | None = None
     try:
         for step in climbing:
-            row = {name: array[0] for name, array in row_of(net, step, picture, pictures=pictures).items()}
+            # The first step is shown before its saliency is found: that takes as long as all the rest of it.
+            later = writer is None and step.saliency is not None
+            kept = row_of(net, step, picture, pictures=pictures, saliency=not later)
+            row = {name: array[0] for name, array in kept.items()}
             before = added
-            added = row["maps"].astype(np.float32) if added is None else added + row["maps"]
+            added = step.maps if added is None else added + step.maps
             if path is not None and step.t == at:
                 continue  # its parent has this step already
             if writer is None:
@@ -242,9 +253,12 @@ def _one(
             writer.add(row)
             last = step.t
             yield Viewed(image=stem, kind=ClimbTrace.KIND, path=where)
+            if later:
+                writer.amend("saliency", saliency_of(step)[0])
+                yield Viewed(image=stem, kind=ClimbTrace.KIND, path=where)
             done = step.t - at
             yield Progress(done=done, total=max(1, total), seconds_left=pace.left(done), phase="steps")
-            if settings.plateau and before is not None and _change(before, added) < settings.plateau:
+            if settings.plateau and before is not None and change(before, added).item() < settings.plateau:
                 ending = "plateau"
                 break
         else:
@@ -350,11 +364,6 @@ def _mask_digest(folder: Path, stem: str) -> str:
     check_folder(folder)
     path = salient_path(folder, stem)
     return digest_of("none") if path is None else file_digest(path)
-
-
-def _change(before: np.ndarray[Any, Any], now: np.ndarray[Any, Any]) -> float:
-    a, b = (m / max(float(m.max()), 1e-12) for m in (before, now))
-    return float(np.abs(a - b).mean())
 
 
 def _facts(

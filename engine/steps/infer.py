@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.atomic import write_json
 from engine.errors import UserError
-from engine.messages import Climb, Event, Infer, Progress, Said, Viewed
+from engine.messages import Climb, Event, Infer, Progress, Refine, Said, Viewed
 from engine.method import Method, Shot
 from engine.nets.fold import folded
 from engine.pace import Pace
@@ -27,10 +27,16 @@ from engine.store import Project, Run, Views, digest_of, file_digest, open_proje
 from engine.train.fabric import start_fabric
 from engine.work import Halted, Work
 
-__all__ = ["Drawn", "draw_views", "load_network", "run"]
+__all__ = ["Drawing", "Drawn", "Todo", "draw_views", "load_network", "run"]
 
 # (stem, its maps, what writes the rest of its views into its folder, or None)
 Drawn = tuple[str, CamStack, Callable[[Path], None] | None]
+
+# Size -> (stem, digest of what is to be drawn) of each image of it.
+Todo = Mapping[tuple[int, int], Sequence[tuple[str, str]]]
+
+# Draws and writes what is to be done; yields (stem, path written) or (stem, why it was passed over).
+Drawing = Callable[[Todo], Iterator[tuple[str, Path | str]]]
 
 # Pixels of one batch, all images together: about 1 GB of features for a ResNet-50 at scale 2.
 _BATCH_PIXELS = {"cpu": 400_000, "cuda": 8_000_000}
@@ -46,6 +52,12 @@ def run(job: Infer, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     chosen = run_of(project.root, job.run)
     fabric = start_fabric(job)
     method, net = load_network(project, chosen, desk, fabric.device)
+    if method.REFINES:
+        raise UserError(
+            f"The run {chosen.id} ({method.TITLE}) draws no maps of its own: it refines those of another run.",
+            "",
+            f"`wsss refine {chosen.method} --source RUN --run {chosen.id}` does it.",
+        )
     settings = parse(method.Views, job.settings)
     made_by = {
         "method": chosen.method,
@@ -68,13 +80,16 @@ def run(job: Infer, desk: Work) -> Generator[Event, None, dict[str, Any]]:
 def draw_views(
     project: Project,
     views: Views,
-    job: Infer | Climb,
+    job: Infer | Climb | Refine,
     desk: Work,
     fabric: Fabric,
     made_by: dict[str, Any],
     kinds: Sequence[str],
     draw: Callable[[Sequence[Shot]], Iterator[Drawn]],
     also: Mapping[str, str] | None = None,
+    *,
+    needed: Sequence[str] = (),
+    drawing: Drawing | None = None,
 ) -> Generator[Event, None, dict[str, Any]]:
     """Draw the images that a job asks for, passing over those that were drawn the same way already.
 
@@ -84,6 +99,8 @@ def draw_views(
         kinds: What is drawn of each image.
         draw: Draws shots of one size.
         also: Image -> a digest of whatever else its views depend on.
+        needed: Kinds without which an image counts as not drawn yet, beside its maps.
+        drawing: Does the work in place of `draw`, where it is none for the device.
     """
     stems = project.stems(job.split, job.images)
     before = views.facts
@@ -104,7 +121,7 @@ def draw_views(
         image = project.image(stem)
         says = _says(tags.row(stem), made_by["settings"])
         digest = digest_of([made_by, image.sha256, says, *([also[stem]] if also else [])])
-        if _is_there(views.path(stem), digest):
+        if _is_there(views, stem, digest, needed):
             skipped += 1
         else:
             todo[image.height, image.width].append((stem, digest))
@@ -114,12 +131,18 @@ def draw_views(
     yield Progress(done=done, total=total, phase="images")
     pace = Pace(total - skipped)
     aside: list[str] = []
-    for stem, found in _drawn(project, draw, todo, tags.row, fabric.device, views):
+    if drawing is None:
+        found_all = _drawn(project, draw, todo, tags.row, fabric.device, views)
+    else:
+        found_all = drawing(todo)
+    for stem, found in found_all:
         if isinstance(found, str):
             aside.append(stem)
             yield Said(text=f"{stem} was passed over: {found}", level="warning")
         else:
-            yield Viewed(image=stem, kind="cams", path=found.relative_to(project.root).as_posix())
+            for kind in ("cams", *needed):
+                path = views.path(stem, kind).relative_to(project.root).as_posix()
+                yield Viewed(image=stem, kind=kind, path=path)
         done += 1
         yield Progress(done=done, total=total, seconds_left=pace.left(done - skipped), phase="images")
         if fabric.world_size > 1 and desk.stop():
@@ -138,7 +161,8 @@ def load_network(
     project: Project, chosen: Run, desk: Work, device: torch.device
 ) -> tuple[Method[Any, Any], torch.nn.Module]:
     """Return the network of a run, from the child's memory when it is the one used last."""
-    key = (str(project.root), chosen.id, file_digest(chosen.weights), str(device))
+    weights = "" if chosen.is_refinement else file_digest(chosen.weights)
+    key = (str(project.root), chosen.id, weights, str(device))
     if desk.warm.get("key") != key:
         desk.warm.clear()  # one network at a time: a second one may not fit beside it
         method, net = build_trained(project, chosen)
@@ -152,9 +176,11 @@ def _says(row: NDArray[np.int8], settings: Mapping[str, Any]) -> list[int]:
     return [int(s) for s in row] if settings.get("classes", "present") == "present" else []
 
 
-def _is_there(path: Path, digest: str) -> bool:
+def _is_there(views: Views, stem: str, digest: str, needed: Sequence[str]) -> bool:
+    if not all(views.path(stem, kind).is_file() for kind in needed):
+        return False
     try:
-        return CamStack.load(path).facts.get("digest") == digest
+        return CamStack.load(views.path(stem)).facts.get("digest") == digest
     except (FileNotFoundError, UserError):
         return False
 
@@ -162,7 +188,7 @@ def _is_there(path: Path, digest: str) -> bool:
 def _drawn(
     project: Project,
     draw: Callable[[Sequence[Shot]], Iterator[Drawn]],
-    todo: dict[tuple[int, int], list[tuple[str, str]]],
+    todo: Todo,
     row_of: Any,
     device: torch.device,
     views: Views,

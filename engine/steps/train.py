@@ -17,6 +17,7 @@ import torch
 from lightning_fabric import Fabric
 
 from engine.compute import seed_of
+from engine.confident import ConfidentParams
 from engine.errors import UserError, nearest
 from engine.messages import JOBS, Event, Infer, Metrics, Progress, Said, Train, encode
 from engine.method import Method
@@ -24,13 +25,15 @@ from engine.methods import method_class
 from engine.nets.weights import Weights, find_weights
 from engine.pace import Pace
 from engine.params import as_settings, describe, parse
-from engine.store import Project, Run, image_set_digest, new_run, open_project, run_of, tag_digest
+from engine.steps.seeds import Confident, make_confident, seeds_of, settled
+from engine.store import Project, Run, digest_of, image_set_digest, new_run, open_project, run_of, tag_digest
 from engine.store.runs import RUNNING
 from engine.tags import UNKNOWN
 from engine.train.checkpoint import load_weights
 from engine.train.fabric import start_fabric
 from engine.train.loop import Training, train
 from engine.train.plan import Plan, settle
+from engine.walker import Walker
 from engine.work import Halted, Work
 
 __all__ = ["build_trained", "run"]
@@ -49,9 +52,12 @@ def run(job: Train, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     chosen = _run(project, job, facts, fabric)
     method = cls(parse(cls.Params, chosen.facts["params"]))
     stems, held = tuple(chosen.facts["digests"]["stems"]), tuple(chosen.facts["held"])
+    labels = None
     if fabric.is_global_zero:
         chosen.begin(device=str(fabric.device))
     desk.record(chosen)
+    if isinstance(method, Walker):
+        labels = yield from _seeds(project, chosen, method, stems, fabric, job.threads)
     weights = None
     if method.pretrained() and not chosen.trainer.exists():
         weights = yield from _weights(method.pretrained() or "")
@@ -72,7 +78,7 @@ def run(job: Train, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     began = time.monotonic()
     last: dict[str, float] = {}
     training = Training(
-        project, chosen, method, net, plan, stems, held, fabric, int(chosen.facts["seed"]), desk.stop
+        project, chosen, method, net, plan, stems, held, fabric, int(chosen.facts["seed"]), desk.stop, labels
     )
     for event in train(training):
         if isinstance(event, Metrics):
@@ -90,6 +96,12 @@ def build_trained(project: Project, chosen: Run) -> tuple[Method[Any, Any], torc
     Raises:
         UserError: The method is gone, or the weights are missing or damaged.
     """
+    if chosen.is_refinement:
+        raise UserError(
+            f"The run {chosen.id} is a refinement and holds no network.",
+            f"It was made from {chosen.facts.get('source')} by `wsss refine`.",
+            "Choose a run that was trained.",
+        )
     cls = method_class(chosen.method)
     method = cls(parse(cls.Params, chosen.facts["params"]))
     net = method.build(len(chosen.facts["classes"]))
@@ -150,19 +162,19 @@ def _facts(project: Project, job: Train, cls: type[Method[Any, Any]]) -> dict[st
             given[name] = value
     params, plan = parse(cls.Params, own), parse(Plan, given)
     stems = project.stems(job.split)
-    held, stems = _held(project, stems, plan, job)
-    states = project.tags().subset(stems).states
-    if not (states != UNKNOWN).any():
-        raise UserError(
-            f"None of the {len(stems)} training images has a tag.",
-            "An image with a known tag, or one known to have none, can be learnt from.",
-            "Tag some images on the Tags page, or import a tag file.",
-        )
-    if not project.classes:
-        raise UserError("The project has no class.", "", "Add one on the Tags page.")
+    held: tuple[str, ...] = ()
+    if cls.MEASURED:
+        held, stems = _held(project, stems, plan, job)
+    if issubclass(cls, Walker):
+        source, stems = seeds_of(project, job.method, params.seeds, stems)
+        more = {"seeds": str(source), "drawn": digest_of(source.facts)}
+    else:
+        more = {}
+        _check_tags(project, stems)
     return {
         "method": job.method,
         "version": cls.VERSION,
+        "refines": cls.REFINES,
         "classes": list(project.classes),
         "params": as_settings(params),
         "plan": dataclasses.asdict(plan),
@@ -173,9 +185,49 @@ def _facts(project: Project, job: Train, cls: type[Method[Any, Any]]) -> dict[st
             "stems": list(stems),
             "images": image_set_digest(project, stems),
             "tags": tag_digest(project, stems),
+            **more,
         },
         "versions": _versions(),
     }
+
+
+def _check_tags(project: Project, stems: tuple[str, ...]) -> None:
+    """Check that there is something to learn from.
+
+    Raises:
+        UserError: No image has a tag, or there is no class.
+    """
+    states = project.tags().subset(stems).states
+    if not (states != UNKNOWN).any():
+        raise UserError(
+            f"None of the {len(stems)} training images has a tag.",
+            "An image with a known tag, or one known to have none, can be learnt from.",
+            "Tag some images on the Tags page, or import a tag file.",
+        )
+    if not project.classes:
+        raise UserError("The project has no class.", "", "Add one on the Tags page.")
+
+
+def _seeds(
+    project: Project,
+    chosen: Run,
+    method: Walker[Any, Any],
+    stems: tuple[str, ...],
+    fabric: Fabric,
+    threads: int | None,
+) -> Generator[Event, None, Confident]:
+    """Make the confident labels that a method learns from; rank 0 does, the others wait."""
+    source, _ = seeds_of(project, chosen.method, method.params.seeds, stems)
+    labels = Confident.of(chosen)
+    if fabric.is_global_zero:
+        known = chosen.facts.get("confident")
+        params = (
+            parse(ConfidentParams, known) if known else settled(project, source, stems, method.confident())
+        )
+        chosen.update(confident=as_settings(params))
+        yield from make_confident(project, chosen, source, stems, params, threads)
+    fabric.barrier()
+    return labels
 
 
 def _run(project: Project, job: Train, facts: dict[str, Any], fabric: Fabric) -> Run:

@@ -50,7 +50,8 @@ class Views:
     @property
     def has_maps(self) -> bool:
         """Whether it was drawn to hold maps of images; climbs of single classes hold none."""
-        return "cams" in self.facts.get("kinds", ("cams",))
+        kinds = self.facts.get("kinds", ["cams"])
+        return isinstance(kinds, list) and "cams" in kinds
 
     def path(self, stem: str, kind: str = "cams") -> Path:
         """Return where the result of one image lies (it may not be there)."""
@@ -102,6 +103,16 @@ class Run:
         if status == RUNNING and not _alive(self.facts.get("process")):
             return INTERRUPTED
         return status
+
+    @property
+    def is_refinement(self) -> bool:
+        """Whether it is a box that `wsss refine` made: it holds views and no network."""
+        return "refiner" in self.facts
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it holds an affinity network, which refines the maps of others and draws none of its own."""
+        return self.facts.get("refines") is True
 
     @property
     def resumable(self) -> bool:

@@ -14,9 +14,8 @@ from torch import Tensor
 from engine import maps
 from engine.class_maps import Shot, wanted_classes
 from engine.climb import Step, climb
-from engine.methods.advcam import ClimbSettings, background_of, scaled, steps_at
+from engine.methods.advcam import ClimbSettings, background_of, on_grid, scaled, steps_at, weight_of
 from engine.nets.classifier import Classifier
-from engine.nets.input import pad_to_side
 from engine.saliency import read_salient
 from engine.studies._subject import Subject
 from engine.work import Halted
@@ -24,7 +23,6 @@ from engine.work import Halted
 __all__ = [
     "at_once",
     "climbed",
-    "features_of",
     "grown",
     "parts_of",
     "picture_of",
@@ -51,14 +49,6 @@ def picture_of(subject: Subject, shot: Shot, scale: float = 1.0) -> Tensor:
 
 
 @torch.no_grad()
-def features_of(net: Classifier, pictures: Tensor) -> Tensor:
-    """Return the features [B, D, h, w] of normalised pictures [B, 3, H, W], without cells of padding."""
-    height, width = pictures.shape[2:]
-    padded = pad_to_side(pictures, net.backbone.prep).contiguous(memory_format=torch.channels_last)
-    features: Tensor = net.backbone(padded).float()
-    return features[:, :, : -(-height // net.backbone.stride), : -(-width // net.backbone.stride)]
-
-
 def at_once(net: Classifier, pixels: int) -> int:
     """Return how many pictures of so many pixels are looked at together, without a backward pass."""
     device = next(net.parameters()).device.type
@@ -72,7 +62,7 @@ def wanted(subject: Subject, shot: Shot) -> list[int]:
         return wanted_classes(shot.tags, torch.zeros(0), settings)
     picture = picture_of(subject, shot)
     sides = [picture, picture.flip(-1)] if settings.flip else [picture]
-    scores = torch.stack([subject.net.scores(features_of(subject.net, side)) for side in sides]).mean(0)
+    scores = torch.stack([subject.net.scores(subject.net.features(side)) for side in sides]).mean(0)
     return wanted_classes(shot.tags, subject.method.probabilities(scores)[0], settings)
 
 
@@ -137,13 +127,15 @@ def grown(
     shape = (settings.steps + 1, len(classes), *maps.grid_size(size, settings.cell))
     total = [np.zeros(shape, np.float32) for _ in kinds]
     for scale in settings.scales:
-        first = 0
+        first, share = 0, np.float32(weight_of(settings, scale))
         for part in parts_of(subject, shot, classes, scale):
             here = slice(first, first + len(part))
             row = [np.zeros(1, np.float32) for _ in kinds]
             last = 0
             for step in climbed(subject, shot, part, settings, scale=scale):
-                now, last = _on_grid(step, scale, size, subject.net, settings), step.t
+                picture = (int(step.x.shape[3]), int(step.x.shape[4]))
+                now = on_grid(subject.net, step.parts, size, picture, settings).cpu().numpy() * share
+                last = step.t
                 row = [r + now if kind == "sum" else now for r, kind in zip(row, kinds, strict=True)]
                 for array, r in zip(total, row, strict=True):
                     array[step.t, here] += r
@@ -175,28 +167,3 @@ def _background(
         return None
     stride = int(subject.net.backbone.stride)
     return background_of(subject.net, salient, size, (-(-size[0] // stride), -(-size[1] // stride)))
-
-
-def _on_grid(
-    step: Step, scale: float, size: tuple[int, int], net: Classifier, settings: ClimbSettings
-) -> NDArray[np.float32]:
-    """Return the maps of a step sampled on the stored grid, picture and mirror image added, [N, g, v]."""
-    picture = step.x.shape[3:]
-    total: Tensor | None = None
-    for n in range(step.parts.shape[1]):
-        rows, columns = (
-            maps.sampler(
-                int(picture[axis]),
-                step.parts.shape[2 + axis],
-                int(net.backbone.stride),
-                cell=settings.cell,
-                scale=picture[axis] / size[axis],
-                centre=net.backbone.cell_centre,
-                official=settings.alignment == "official",
-                mirrored=axis == 1 and n == 1,
-            )
-            for axis in (0, 1)
-        )
-        total = maps.fuse(total, step.parts[:, n : n + 1], rows, columns)  # [N, 1, g, v]
-    assert total is not None
-    return total[:, 0].cpu().numpy()

@@ -19,7 +19,7 @@ from engine.nets.input import pad_to_side
 from engine.params import Spec
 from engine.results import Figure, Panel, Series
 from engine.store import Project
-from engine.studies._climbs import at_once, features_of, picture_of
+from engine.studies._climbs import at_once, picture_of
 from engine.studies._subject import Subject, each_image, figure, named_image, tagged
 from engine.work import Halted
 
@@ -130,7 +130,7 @@ def run(subject: Subject) -> Generator[Event, None, Figure]:
         def loss(pictures: Tensor) -> Tensor:
             if subject.stop():
                 raise Halted
-            return losses_of(subject.net.scores(features_of(subject.net, pictures)), tags, softmax=softmax)
+            return losses_of(subject.net.scores(subject.net.features(pictures)), tags, softmax=softmax)
 
         gradient = _gradient(subject, picture, tags, softmax)
         strongest = float(gradient.abs().max())

@@ -15,7 +15,7 @@ from engine.messages import Event
 from engine.params import Spec
 from engine.results import Figure, Panel, Series
 from engine.store import Project
-from engine.studies._climbs import climbed, features_of, picture_of
+from engine.studies._climbs import climbed, picture_of
 from engine.studies._subject import Subject, each_image, figure, named_class
 
 __all__ = ["Settings", "choose", "principal", "run"]
@@ -76,7 +76,7 @@ def run(subject: Subject) -> Generator[Event, None, Figure]:
     stems: dict[int, list[str]] = {c: [] for c in pair}
 
     def look(shot: Shot) -> None:
-        found = features_of(subject.net, picture_of(subject, shot))  # [1, D, h, w]
+        found = subject.net.features(picture_of(subject, shot))  # [1, D, h, w]
         cls = next(c for c in pair if shot.tags[c] == 1)
         if own.recognised and int(subject.net.scores(found)[0].argmax()) != cls:
             return

@@ -112,7 +112,7 @@ def run(subject: Subject) -> Generator[Event, None, Figure]:
         for step in climbed(subject, shot, classes, settings, scale=scale, want_saliency=True):
             if step.t in at:
                 assert step.saliency is not None
-                found = step.saliency[0].cpu().numpy()
+                found = step.saliency()[0].cpu().numpy()
                 panels.append(_panel(f"t = {step.t}", found, own.side))
                 rows["step"].append(step.t)
                 rows["score"].append(float(step.scores[0, classes[0]]))

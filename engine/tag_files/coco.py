@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from engine.intake import Mistakes, Text
+from engine.intake import Mistakes, Text, named_by_id
 from engine.names import quote
 from engine.tag_files.json_lists import keyed_lines
 from engine.tag_files.sheet import Row, Sheet, check_size
@@ -24,8 +24,8 @@ def is_coco(value: dict[str, Any]) -> bool:
 def read_coco(value: dict[str, Any], text: Text, mistakes: Mistakes) -> Sheet:
     """Return the rows of a COCO file; crowds count as their class, a category `background` as nothing."""
     notes: list[str] = []
-    categories = _by_id(value, "categories", "name", mistakes)
-    images = _by_id(value, "images", "file_name", mistakes)
+    categories = named_by_id(value, "categories", "name", mistakes)
+    images = named_by_id(value, "images", "file_name", mistakes)
     check_size(len(images), mistakes)
     tags: dict[int, set[str]] = defaultdict(set)
     for i, entry in enumerate(value["annotations"]):
@@ -47,22 +47,3 @@ def read_coco(value: dict[str, Any], text: Text, mistakes: Mistakes) -> Sheet:
         states = [(tag, PRESENT) for tag in sorted(tags[number]) if tag != "background"]
         rows.append(Row(f"line {lines.get(name, 1)}", name, states, ABSENT))
     return Sheet("COCO instances JSON", rows, names, public=True, notes=notes)
-
-
-def _by_id(value: dict[str, Any], key: str, field: str, mistakes: Mistakes) -> dict[int, str]:
-    """Return id -> name of a list of objects."""
-    entries = value.get(key)
-    if not isinstance(entries, list):
-        mistakes.add("", f"there is no list {quote(key)}")
-        return {}
-    named: dict[int, str] = {}
-    for i, entry in enumerate(entries):
-        fields = entry if isinstance(entry, dict) else {}
-        number, name = fields.get("id"), fields.get(field)
-        if type(number) is not int or not isinstance(name, str):
-            mistakes.add(f"{key}[{i}]", f"it has no whole number 'id' and text {quote(field)}")
-        elif number in named:
-            mistakes.add(f"{key}[{i}]", f"the id {quote(number)} is there twice")
-        else:
-            named[number] = name
-    return named

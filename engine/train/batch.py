@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -40,6 +40,8 @@ class Batch:
             class an image divide by it.
         world: Number of ranks, over which gradients are averaged.
         counts: [2, C] float32, how many training images have each class present, absent.
+        labels: [B, h, w] uint8, pseudo-labels cut as the images are: 0 background, class + 1, 255 unsure and
+            outside the image; None for methods that learn from tags.
     """
 
     images: Tensor
@@ -49,10 +51,13 @@ class Batch:
     named: int
     world: int
     counts: Tensor
+    labels: Tensor | None = None
 
 
 class Trained(Protocol):
-    """What the loop asks of a method."""
+    """What the loop asks of a method; `MEASURED` says whether held-out tags measure it."""
+
+    MEASURED: ClassVar[bool]
 
     def training_step(self, net: nn.Module, batch: Batch, clock: Clock) -> Losses:
         """Return name -> weighted scalar; their sum is minimised."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
@@ -25,9 +27,17 @@ from engine.nets.prep import Prep
 from engine.store import Project
 from engine.train.plan import Plan
 
-__all__ = ["Crops", "Order", "Sample"]
+__all__ = ["Crops", "Order", "PseudoLabels", "Sample"]
 
 _CACHE_BYTES = 512 << 20
+_UNSURE = 255
+
+
+class PseudoLabels(Protocol):
+    """Masks to learn from, by image; it crosses to loader processes."""
+
+    def read(self, stem: str) -> NDArray[np.uint8]:
+        """Return the mask of an image, [H, W] uint8 at its size: 0 background, class + 1, 255 unsure."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +87,12 @@ class Order:
             yield self.share(step)
 
 
-class Crops(Dataset[tuple[Tensor, Tensor, Sample, str]]):
+class Crops(Dataset[tuple[Tensor, Tensor, Tensor, Sample, str]]):
     """Augmented training images, indexed by `Sample`.
 
-    Gives (image [3, crop, crop] float32 normalised, targets [C] int8, sample, why it could not be read).
-    An image that became unreadable is empty and all its tags are unknown, so it teaches nothing.
+    Gives (image [3, crop, crop] float32 normalised, targets [C] int8, labels [crop, crop] uint8, or [0, 0]
+    without any, sample, why it could not be read). An image that became unreadable is empty, all its tags
+    are unknown and all its labels unsure, so it teaches nothing.
 
     Args:
         project: Where the images lie.
@@ -90,6 +101,7 @@ class Crops(Dataset[tuple[Tensor, Tensor, Sample, str]]):
         plan: A settled plan.
         prep: What the backbone wants of its input.
         seed: Seed of the job.
+        labels: Masks that are cut with the images.
     """
 
     def __init__(
@@ -100,8 +112,10 @@ class Crops(Dataset[tuple[Tensor, Tensor, Sample, str]]):
         plan: Plan,
         prep: Prep,
         seed: int,
+        labels: PseudoLabels | None = None,
     ) -> None:
         self.project, self.stems, self.plan, self.seed = project, stems, plan, seed
+        self.labels = labels
         self.targets = torch.from_numpy(np.array(targets))
         self.reach = max(1, round((plan.crop or 0) * (plan.zoom_high or 1)))
         self.interpolation = InterpolationMode(prep.interpolation)
@@ -113,9 +127,9 @@ class Crops(Dataset[tuple[Tensor, Tensor, Sample, str]]):
             [
                 *([v2.RandomHorizontalFlip()] if plan.flip else []),
                 *color,
-                v2.ToDtype(torch.float32, scale=True),
+                v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
                 v2.Normalize(list(prep.mean), list(prep.std)),
-                v2.RandomCrop(plan.crop, pad_if_needed=True, fill=0),
+                v2.RandomCrop(plan.crop, pad_if_needed=True, fill={tv_tensors.Mask: _UNSURE, "others": 0}),
             ]
         )
         self._cache: OrderedDict[int, Tensor] = OrderedDict()
@@ -124,20 +138,41 @@ class Crops(Dataset[tuple[Tensor, Tensor, Sample, str]]):
     def __len__(self) -> int:
         return len(self.stems)
 
-    def __getitem__(self, sample: Sample) -> tuple[Tensor, Tensor, Sample, str]:
-        targets, crop = self.targets[sample.row], self.plan.crop or 0
+    def __getitem__(self, sample: Sample) -> tuple[Tensor, Tensor, Tensor, Sample, str]:
+        targets, crop, stem = self.targets[sample.row], self.plan.crop or 0, self.stems[sample.row]
         try:
             image = self._image(sample.row)
+            mask = None if self.labels is None else torch.from_numpy(self.labels.read(stem))  # [H, W]
         except UserError as error:
-            return torch.zeros(3, crop, crop), torch.full_like(targets, -1), sample, error.found
+            return (
+                torch.zeros(3, crop, crop),
+                torch.full_like(targets, -1),
+                self._unsure(),
+                sample,
+                error.found,
+            )
         if sample.filler:
             targets = torch.full_like(targets, -1)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.seed, "cut", sample.epoch, self.stems[sample.row]))
+            torch.manual_seed(seed_of(self.seed, "cut", sample.epoch, stem))
             low, high = round(crop * (self.plan.zoom_low or 1)), round(crop * (self.plan.zoom_high or 1))
             side = int(torch.randint(low, high + 1, ()))
-            image = self.finish(_long_side(image, side, self.interpolation))
-        return image, targets, sample, ""
+            image = tv_tensors.Image(_long_side(image, side, self.interpolation))
+            labels = self._unsure()
+            if mask is None:
+                image = self.finish(image)
+            else:
+                # The same centres that the pixels are drawn at: torch's own nearest takes corners.
+                mask = F.resize(
+                    mask[None], list(image.shape[1:]), interpolation=InterpolationMode.NEAREST_EXACT
+                )
+                image, cut = self.finish(image, tv_tensors.Mask(mask))
+                labels = self._unsure() if sample.filler else cut[0].as_subclass(Tensor)  # [crop, crop]
+        return image.as_subclass(Tensor), targets, labels, sample, ""
+
+    def _unsure(self) -> Tensor:
+        side = 0 if self.labels is None else self.plan.crop or 0
+        return torch.full((side, side), _UNSURE, dtype=torch.uint8)
 
     def _image(self, row: int) -> Tensor:
         """Return the upright image [3, H, W] uint8, shrunk to the largest side that is ever asked for."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 
+import torch.distributed
 from lightning_fabric import Fabric
 
 from engine import compute
@@ -33,4 +35,13 @@ def start_fabric(job: Job) -> Fabric:
         precision=compute.precision(device),
     )
     fabric.launch()
+    if world > 1:
+        # Fabric does so for NCCL only. Threads of gloo that outlive the interpreter abort the process, its
+        # work done (github.com/pytorch/pytorch/pull/179291).
+        atexit.register(_leave_group)
     return fabric
+
+
+def _leave_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -18,7 +18,7 @@ from engine.messages import Event, Metrics, Progress, Said
 from engine.nets.input import to_input
 from engine.store import Project, Run
 from engine.train.batch import Batch, Clock, Trained
-from engine.train.batches import Crops, Order, Sample
+from engine.train.batches import Crops, Order, PseudoLabels, Sample
 from engine.train.checkpoint import load_trainer, save_trainer, save_weights
 from engine.train.plan import Plan, rate_at
 from engine.train.precision import mean_average_precision
@@ -29,7 +29,10 @@ __all__ = ["Training", "train"]
 
 @dataclass
 class Training:
-    """What a training needs; `held` are the images whose tags measure it and never teach it."""
+    """What a training needs.
+
+    `held` are the images whose tags measure it and never teach it; `labels` the masks it learns from, if any.
+    """
 
     project: Project
     run: Run
@@ -41,6 +44,7 @@ class Training:
     fabric: Fabric
     seed: int
     stop: Callable[[], bool]
+    labels: PseudoLabels | None = None
 
 
 class _Step(nn.Module):
@@ -76,7 +80,7 @@ def train(job: Training) -> Iterator[Event]:
         net.load_state_dict(saved["net"])
         first = saved["step"]
     # Behind the loading: the preparation of the images travels with the weights.
-    crops = Crops(job.project, job.stems, targets, plan, net.backbone.prep, job.seed)
+    crops = Crops(job.project, job.stems, targets, plan, net.backbone.prep, job.seed, job.labels)
     optimiser = _optimiser(net, plan)
     highest = [group["lr"] for group in optimiser.param_groups]
     wrapped, fabric_optimiser = fabric.setup(_Step(job.method, net), optimiser)
@@ -99,7 +103,7 @@ def train(job: Training) -> Iterator[Event]:
     yield Progress(done=first, total=steps, phase="training")
     try:
         net.train()
-        for images, wanted, samples, why in loader:
+        for images, wanted, labels, samples, why in loader:
             if _agreed(fabric, job.stop()):
                 raise Halted
             clock = Clock(step, steps, step // order.per_epoch)
@@ -116,6 +120,7 @@ def train(job: Training) -> Iterator[Event]:
                 named=int((whole == 1).any(1).sum()),
                 world=fabric.world_size,
                 counts=counts,
+                labels=None if job.labels is None else fabric.to_device(labels),
             )
             losses = wrapped(batch, clock)
             total = torch.stack(list(losses.values())).sum()
@@ -131,7 +136,7 @@ def train(job: Training) -> Iterator[Event]:
                     told.add(stem)
                     yield Said(text=f"{stem} was passed over: {reason}", level="warning")
             ended = step % order.per_epoch == 0
-            if ended and (job.held or step == steps):
+            if ended and job.method.MEASURED and (job.held or step == steps):
                 # A tenth of an epoch's time at most between epochs; more tags for the last word.
                 found = _precision(job, net, fabric, 200 if step == steps else max(16, len(job.stems) // 10))
                 if found is not None:
@@ -180,8 +185,8 @@ class _Shares:
 
 
 def _collate(items: list[Any]) -> Any:
-    images, targets, samples, why = zip(*items, strict=True)
-    return torch.stack(images), torch.stack(targets), samples, why
+    images, targets, labels, samples, why = zip(*items, strict=True)
+    return torch.stack(images), torch.stack(targets), torch.stack(labels), samples, why
 
 
 def _agreed(fabric: Fabric, stop: bool) -> bool:

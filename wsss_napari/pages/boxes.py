@@ -33,7 +33,7 @@ from wsss_napari.box_view import NUMBERS, BoxLayers, accuracies, figure_of, look
 from wsss_napari.desk import Desk
 from wsss_napari.figure_view import FigureView
 from wsss_napari.map_files import OTHERS, read_maps, views_title
-from wsss_napari.pages.path_entry import PathEntry
+from wsss_napari.path_line import PathLine
 
 __all__ = ["BoxesSection"]
 
@@ -142,7 +142,13 @@ class BoxesSection(QWidget):
     def _build(self) -> None:
         self.what = QComboBox(self)
         self.what.setToolTip("Maps around which boxes are drawn")
-        self.file = PathEntry(f"True boxes. {ACCEPTED}", "Choose the true boxes", self)
+        self.file = PathLine(
+            f"True boxes. {ACCEPTED}",
+            "Choose the true boxes",
+            self,
+            file="A file…",
+            folder="A folder of VOC XML…",
+        )
         self.file.line.setPlaceholderText("CSV, COCO JSON or a folder of VOC XML")
         self.split = QComboBox(self)
         self.split.setToolTip("Images that are measured; those without true boxes are left out")

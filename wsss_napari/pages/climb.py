@@ -96,6 +96,8 @@ class ClimbPage(Page):
 
     def command(self) -> str | None:
         """Return the line of what is open: the label's panel, a study, or else the climb."""
+        if self.hint:
+            return None
         job: Any = self.ends.label_job() if self.panel.label.isVisibleTo(self.panel) else None
         study = None if job is not None else self.strip.command()
         job = job or self.work.job()
@@ -109,11 +111,20 @@ class ClimbPage(Page):
         if session.project is None:
             self.show_hint("No project is open. Open one above, or make one on the Tags page.")
         elif run is None:
-            self.show_hint("No run yet. Train one on the Train page.", "Go to Train", self._go_to_train)
+            self.show_hint(
+                "No run yet. Train one on the Train page.", "Go to Train", lambda: self.go_to("train")
+            )
+        elif run.is_refinement or run.is_network:
+            what = "the maps of another run refined" if run.is_refinement else "an affinity network"
+            self.show_hint(
+                f"{run.title} is {what}, so there is no classifier to climb on. Choose another run above.",
+                "Go to Refine",
+                lambda: self.go_to("refine"),
+            )
         elif not run.weights.is_file():
             why = f"The run {run.title} has no weights yet, so there is no network to climb on."
             self.show_hint(
-                f"{why} Train it on, or choose another run above.", "Go to Train", self._go_to_train
+                f"{why} Train it on, or choose another run above.", "Go to Train", lambda: self.go_to("train")
             )
         elif session.image is None:
             self.show_hint("The project has no image that can be read.")
@@ -385,12 +396,3 @@ class ClimbPage(Page):
 
     def _changed(self, _value: Any = None) -> None:
         self.load()
-
-    def _go_to_train(self) -> None:
-        dock: Any = self
-        while dock is not None and not hasattr(dock, "turn_to"):
-            dock = dock.parentWidget()
-        if dock is not None and "train" in [e.name for e in dock.entries]:
-            dock.turn_to("train")
-        else:
-            self.desk.said("info", "Open the WSSS or the Train dock to train a run.")

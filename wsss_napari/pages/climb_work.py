@@ -23,6 +23,9 @@ __all__ = ["ClimbWork"]
 _GROW_MS = 15
 _RELOAD_MS = 120
 
+# A seed takes the first few steps; who watches wants to see where they lead.
+_WATCHED = 12
+
 
 class ClimbWork(QObject):
     """Submits the climbs of the page and lets their steps appear.
@@ -53,7 +56,7 @@ class ClimbWork(QObject):
     def prepare(self) -> None:
         """Let the engine load what a climb needs and list its settings, before it is asked to climb."""
         run, desk = self.page.session.chosen_run, self.page.desk
-        if run is None or not run.weights.is_file():
+        if run is None or not run.weights.is_file() or run.is_network:
             return
         job = self.page.jobs.climb({})
         if job is not None:
@@ -153,6 +156,7 @@ class ClimbWork(QObject):
         page, method = self.page, self.page.jobs.method
         if method is not None and self.form is None:
             self.form = Form(page.jobs.table, method["presets"]["infer"], parent=page)
+            self.form.set_values({"steps": _WATCHED})
             self.form.changed.connect(self._form_changed)
             page.panel.saliency.chosen.connect(self._use_saliency)
             page.panel.saliency.said.connect(page.panel.show_told)

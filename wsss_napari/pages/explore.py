@@ -129,9 +129,17 @@ class ExplorePage(Page):
         if project is None:
             self.show_hint("No project is open. Open one above, or make one on the Tags page.")
         elif source is None:
-            self.show_hint("No run yet. Train one on the Train page.", "Go to Train", self._go_to_train)
+            self.show_hint(
+                "No run yet. Train one on the Train page.", "Go to Train", lambda: self.go_to("train")
+            )
         elif image is None:
             self.show_hint("The project has no image that can be read.")
+        elif source.run.is_network and not source.run.all_views():
+            self.show_hint(
+                f"{source.run.title} is an affinity network: it draws no maps, it refines those of another run.",
+                "Go to Refine",
+                lambda: self.go_to("refine"),
+            )
         else:
             self.hide_hint()
             if self._shown:  # another page in front: reading every image it steps through would slow it
@@ -388,12 +396,3 @@ class ExplorePage(Page):
 
     def _changed(self, _value: Any = None) -> None:
         self.load()
-
-    def _go_to_train(self) -> None:
-        dock: Any = self
-        while dock is not None and not hasattr(dock, "turn_to"):
-            dock = dock.parentWidget()
-        if dock is not None and "train" in [e.name for e in dock.entries]:
-            dock.turn_to("train")
-        else:
-            self.desk.said("info", "Open the WSSS or the Train dock to train a run.")

@@ -26,9 +26,10 @@ from wsss_napari.desk import Desk
 from wsss_napari.forms import Fold
 from wsss_napari.map_files import OTHERS, views_title
 from wsss_napari.pages.boxes import BoxesSection
-from wsss_napari.pages.import_back import FolderEntry, ImportBack
+from wsss_napari.pages.import_back import ImportBack
 from wsss_napari.pages.measure import Measure
 from wsss_napari.pages.page import Page
+from wsss_napari.path_line import PathLine
 
 __all__ = ["ExportPage"]
 
@@ -127,8 +128,11 @@ class ExportPage(Page):
         for box in (self.format, self.what, self.split):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(10)
-        self.folder = FolderEntry(
-            "New folder to write; nothing is left behind when the export fails", "Export into", self
+        self.folder = PathLine(
+            "New folder to write; nothing is left behind when the export fails",
+            "Export into",
+            self,
+            folder="A folder…",
         )
         self.overwrite = QCheckBox("Replace the earlier export in this folder", self)
         self.overwrite.setToolTip("Only a folder that an export made is ever replaced")

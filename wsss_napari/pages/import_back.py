@@ -2,58 +2,15 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QToolButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QPushButton, QWidget
 
 from engine.formats import formats
 from engine.messages import Event, Finished, Import
 from engine.store import is_name
 from wsss_napari.desk import Desk
+from wsss_napari.path_line import PathLine
 
-__all__ = ["FolderEntry", "ImportBack"]
-
-
-class FolderEntry(QWidget):
-    """A folder, typed or chosen in a dialog.
-
-    Signals:
-        changed: The text changed.
-    """
-
-    changed = Signal()
-
-    def __init__(self, tip: str, title: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._title = title
-        self.line = QLineEdit(self)
-        self.line.setToolTip(tip)
-        self.line.setAccessibleName(title)
-        self.line.textChanged.connect(lambda _text: self.changed.emit())
-        browse = QToolButton(self)
-        browse.setText("…")
-        browse.setToolTip(title)
-        browse.clicked.connect(self._browse)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        row.addWidget(self.line, 1)
-        row.addWidget(browse)
-        self.setFocusProxy(self.line)
-
-    def _browse(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, self._title, self.line.text())
-        if folder:
-            self.line.setText(folder)
+__all__ = ["ImportBack"]
 
 
 class ImportBack(QWidget):
@@ -67,8 +24,11 @@ class ImportBack(QWidget):
             self.format.addItem(form.title, name)
         self.format.setToolTip("How the folder is laid out")
         self.format.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.folder = FolderEntry(
-            "Folder to read; its file names must be image names", "Choose a folder to import", self
+        self.folder = PathLine(
+            "Folder to read; its file names must be image names",
+            "Choose a folder to import",
+            self,
+            folder="A folder…",
         )
         self.name = QLineEdit("imported", self)
         self.name.setToolTip("Name of the labels (or of the run, for maps) that are made")

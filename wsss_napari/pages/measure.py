@@ -5,33 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qtpy.QtCore import QRectF, Qt, Signal
-from qtpy.QtGui import QColor
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
-    QAbstractItemView,
+    QCheckBox,
     QComboBox,
     QGridLayout,
-    QHeaderView,
     QLabel,
     QPushButton,
-    QStyledItemDelegate,
-    QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 
+from engine.errors import UserError
 from engine.messages import Evaluate, Event, Finished
-from engine.store import label_sets, runs_of
+from engine.store import label_sets, runs_of, source_of
+from engine.store.stages import stages_of
+from wsss_napari.bar_cells import figure, figure_table, fit_rows
 from wsss_napari.confusion import ConfusionPicture, cell_sentence
 from wsss_napari.desk import Desk
 from wsss_napari.map_files import OTHERS, views_title
+from wsss_napari.pages.stages import StagesTable
 from wsss_napari.sweep_curve import SweepCurve
 
 __all__ = ["Measure", "summary"]
-
-_ROW = 22
-_VALUE = Qt.ItemDataRole.UserRole
 
 
 def summary(result: Mapping[str, Any]) -> str:
@@ -47,19 +44,6 @@ def summary(result: Mapping[str, Any]) -> str:
 
 
 _FIGURES = (("miou", "mIoU"), ("precision", "precision"), ("recall", "recall"), ("noise", "noise"))
-
-
-class _Bar(QStyledItemDelegate):
-    """Paints the figure of a cell as a bar behind its text."""
-
-    def paint(self, painter: Any, option: Any, index: Any) -> None:
-        value = index.data(_VALUE)
-        if value is not None:
-            shade = QColor("#0072B2")
-            shade.setAlphaF(0.55)
-            box = QRectF(option.rect).adjusted(2, 3, -2, -3)
-            painter.fillRect(QRectF(box.left(), box.top(), box.width() * value, box.height()), shade)
-        super().paint(painter, option, index)
 
 
 class Measure(QWidget):
@@ -85,14 +69,17 @@ class Measure(QWidget):
         for box in (self.what, self.split):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(8)
-            box.currentIndexChanged.connect(self._show_button)
+        self.what.currentIndexChanged.connect(self._what_changed)
+        self.refined = QCheckBox("With its refinements", self)
         self.go = QPushButton("Measure", self)
         self.go.clicked.connect(self.start)
         self.note = QLabel(self)
         self.note.setWordWrap(True)
         self.note.setProperty("wsss", "note")
-        self.table = QTableWidget(0, 4, self)
-        self._build_table()
+        self.stages = StagesTable(self)
+        self.stages.chosen.connect(self._show_stage)
+        self.stages.said.connect(desk.said)
+        self.table = figure_table(["Class", "IoU", "Precision", "Recall"], "Figures per class", self)
         self.matrix = ConfusionPicture(self)
         self.matrix.picked.connect(self._explain)
         self.cell = QLabel("Click a cell to read it.", self)
@@ -105,12 +92,13 @@ class Measure(QWidget):
         grid.addWidget(QLabel("Split", self), 1, 0)
         grid.addWidget(self.split, 1, 1)
         grid.addWidget(self.go, 1, 2)
+        grid.addWidget(self.refined, 2, 1, 1, 2)
         grid.setColumnStretch(1, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
         column.addLayout(grid)
-        for widget in (self.note, self.table, self.matrix, self.cell):
+        for widget in (self.stages, self.note, self.table, self.matrix, self.cell):
             column.addWidget(widget)
         self._show_result()
 
@@ -118,22 +106,22 @@ class Measure(QWidget):
         """Offer what the project has now, keeping what is chosen."""
         project = self.session.project
         chosen, split = self.what.currentData(), self.split.currentData()
-        self.what.clear()
-        self.split.clear()
-        if project is None:
-            return
-        for labels in label_sets(project.root, project.colours):
-            self.what.addItem(f"Labels {labels.name}", f"labels:{labels.name}")
-        for run in reversed(runs_of(project.root)):
-            for views in run.all_views():
-                if views.name != OTHERS and views.has_maps:
-                    source = run.id if views.name == "default" else str(views)
-                    self.what.addItem(f"Maps of {views_title(views)}", f"source:{source}")
-        for text, data in (("all images", None), *((name, name) for name in project.splits)):
-            self.split.addItem(text, data)
-        self.what.setCurrentIndex(max(0, self.what.findData(chosen)))
-        self.split.setCurrentIndex(max(0, self.split.findData(split)))
-        self._show_button()
+        with QSignalBlocker(self.what):
+            self.what.clear()
+            self.split.clear()
+            if project is not None:
+                for labels in label_sets(project.root, project.colours):
+                    self.what.addItem(f"Labels {labels.name}", f"labels:{labels.name}")
+                for run in reversed(runs_of(project.root)):
+                    for views in run.all_views():
+                        if views.name != OTHERS and views.has_maps:
+                            source = run.id if views.name == "default" else str(views)
+                            self.what.addItem(f"Maps of {views_title(views)}", f"source:{source}")
+                for text, data in (("all images", None), *((name, name) for name in project.splits)):
+                    self.split.addItem(text, data)
+            self.what.setCurrentIndex(max(0, self.what.findData(chosen)))
+            self.split.setCurrentIndex(max(0, self.split.findData(split)))
+        self._what_changed()
 
     def job(self) -> Evaluate | None:
         """Return the job of what is chosen."""
@@ -142,7 +130,13 @@ class Measure(QWidget):
         if chosen is None or project is None or project.truth_place is None:
             return None
         kind, _, name = chosen.partition(":")
-        return self.desk.job(Evaluate, **{kind: name}, sweep=kind == "source", split=self.split.currentData())
+        return self.desk.job(
+            Evaluate,
+            **{kind: name},
+            sweep=kind == "source",
+            split=self.split.currentData(),
+            stages=self.refined.isEnabled() and self.refined.isChecked(),
+        )
 
     def start(self) -> None:
         """Measure what is chosen."""
@@ -164,7 +158,28 @@ class Measure(QWidget):
             self._show_result()
             self.measured.emit()
 
-    def _show_button(self, _index: int = 0) -> None:
+    def _what_changed(self, _index: int = 0) -> None:
+        """Offer the refinements of what is chosen, if there are some."""
+        count = self._refinements()
+        self.refined.setEnabled(count > 0)
+        self.refined.setToolTip(
+            f"Measure the {count} made from these maps too, directly or one over the other, over the same images"
+            if count
+            else "Nothing was refined from this yet"
+        )
+        self._show_button()
+
+    def _refinements(self) -> int:
+        kind, _, name = (self.what.currentData() or "").partition(":")
+        project = self.session.project
+        if project is None or kind != "source":
+            return 0
+        try:
+            return len(stages_of(project.root, source_of(project.root, name))) - 1
+        except UserError:
+            return 0  # deleted meanwhile; the list of maps will follow
+
+    def _show_button(self) -> None:
         project = self.session.project
         why = ""
         if project is not None and project.truth_place is None:
@@ -177,51 +192,49 @@ class Measure(QWidget):
             self.note.setText(why)
             self.note.setVisible(bool(why))
 
-    def _build_table(self) -> None:
-        table = self.table
-        table.setHorizontalHeaderLabels(["Class", "IoU", "Precision", "Recall"])
-        table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(_ROW)
-        table.setShowGrid(False)
-        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        table.setAccessibleName("Figures per class")
-        header = table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        header.setHighlightSections(False)
-        for column in range(1, 4):
-            table.horizontalHeaderItem(column).setTextAlignment(
-                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-            )
-        table.setItemDelegate(_Bar(table))
-
     def _show_result(self) -> None:
         result = self.result
-        for widget in (self.table, self.matrix, self.cell):
-            widget.setVisible(result is not None)
+        self.stages.show_stages(*((result or {}).get(key, ()) for key in ("stages", "left_out")))
         if result is None:
+            for widget in (self.table, self.matrix, self.cell):
+                widget.hide()
             self._show_button()
-            return
-        self.note.setText(summary(result))
+        elif "stages" in result:
+            self._show_stage(0)
+        else:
+            self._show_report(result)
+
+    def _show_stage(self, index: int) -> None:
+        assert self.result is not None
+        stage = self.result["stages"][index]
+        # The result itself is the whole report of the first.
+        about = f"{stage['name']} ({stage['source'].removesuffix('/default')}): "
+        self._show_report(self.result if index == 0 else stage, about)
+
+    def _show_report(self, report: Mapping[str, Any], about: str = "") -> None:
+        """Show all figures of one source; a row of very many stages holds no more than its sentence."""
+        self.note.setText(about + summary(report))
         self.note.show()
-        names = result["classes"]
+        whole = "confusion" in report
+        for widget in (self.table, self.matrix):
+            widget.setVisible(whole)
+        self.cell.show()
+        if not whole:
+            self.cell.setText(
+                "There are too many stages to hold the classes of each. Measure this one alone."
+            )
+            return
+        names = report["classes"]
         self.table.setRowCount(len(names))
         for row, name in enumerate(names):
             self.table.setItem(row, 0, QTableWidgetItem(name))
             for column, key in enumerate(("iou", "class_precision", "class_recall"), start=1):
-                value = result[key][name]
-                item = QTableWidgetItem("–" if value is None else f"{value:.3f}")
-                item.setData(_VALUE, value)
-                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                self.table.setItem(row, column, item)
-        self.table.setFixedHeight(self.table.horizontalHeader().sizeHint().height() + len(names) * _ROW + 4)
-        self.matrix.show_counts(result["confusion"], names)
+                self.table.setItem(row, column, figure(report[key][name]))
+        fit_rows(self.table)
+        self.matrix.show_counts(report["confusion"], names)
         self.cell.setText("Percent of each row. Click a cell to read it.")
-        if "curve" in result:
-            self.curve.show_result(result)
+        if "curve" in report:
+            self.curve.show_result(report)
 
     def _explain(self, row: int, column: int) -> None:
         self.cell.setText(cell_sentence(self.matrix.counts, self.matrix.names, row, column))

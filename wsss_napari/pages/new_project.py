@@ -8,13 +8,11 @@ from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -23,6 +21,7 @@ from engine.messages import Event, Failed, Finished, New
 from engine.resources import resource
 from wsss_napari.desk import Desk
 from wsss_napari.forms import Fold
+from wsss_napari.path_line import PathLine
 
 __all__ = ["NewProject", "is_tag_file"]
 
@@ -66,20 +65,22 @@ class NewProject(QWidget):
         super().__init__(parent)
         self.desk = desk
         self._named = False
-        self.images = _PathEntry(
-            "Folder", "The folder with the photographs; images in it are never changed", True
+        self.images = _path(
+            "Folder", "The folder with the photographs; images in it are never changed", folder=True
         )
-        self.tags = _PathEntry(
+        self.tags = _path(
             "File (or none yet)",
             "CSV (image,tags or one column a class), JSON, VOC image sets or XML, COCO instances, or cls_labels.npy",
-            False,
+            folder=False,
         )
         self.classes = QLineEdit(self)
         self.classes.setPlaceholderText("cat, dog, person")
         self.classes.setToolTip("Names of the classes, separated by commas; a tag file brings its own")
-        self.root = _PathEntry("Folder to make", "A new folder for the project: tags, runs, masks", True)
-        self.truth = _PathEntry(
-            "Folder (optional)", "Indexed PNG masks (0 background, 255 void), used for evaluation alone", True
+        self.root = _path("Folder to make", "A new folder for the project: tags, runs, masks", folder=True)
+        self.truth = _path(
+            "Folder (optional)",
+            "Indexed PNG masks (0 background, 255 void), used for evaluation alone",
+            folder=True,
         )
         self.truth_classes = QLineEdit(self)
         self.truth_classes.setPlaceholderText("the project's order")
@@ -141,7 +142,7 @@ class NewProject(QWidget):
         column.addStretch(1)
 
         for entry in (self.images, self.tags, self.root):
-            entry.edited.connect(self._check)
+            entry.changed.connect(self._check)
         self.classes.textChanged.connect(self._check)
         self.root.line.textEdited.connect(self._name_given)
         self._check()
@@ -150,7 +151,7 @@ class NewProject(QWidget):
         """Start over, with what was dropped filled in."""
         self._named = False
         for entry in (self.images, self.tags, self.root, self.truth):
-            entry.set("")
+            entry.set_text("")
         self.classes.clear()
         self.fault.clear()
         self.take(paths)
@@ -159,23 +160,23 @@ class NewProject(QWidget):
         """Fill in dropped folders and files."""
         for path in paths:
             if path.is_dir():
-                self.images.set(str(path))
+                self.images.set_text(str(path))
             elif is_tag_file(path):
-                self.tags.set(str(path))
+                self.tags.set_text(str(path))
             elif path.suffix.lower() in _IMAGES:
-                self.images.set(str(path.parent))
+                self.images.set_text(str(path.parent))
         self._check()
 
     def take_sample(self) -> None:
         """Fill in the bundled sample; the project is made in the person's own folder."""
         sample = resource("sample")
         self._named = True
-        self.images.set(str(sample / "images"))
-        self.tags.set(str(sample / "tags.csv"))
-        self.truth.set(str(sample / "masks"))
+        self.images.set_text(str(sample / "images"))
+        self.tags.set_text(str(sample / "tags.csv"))
+        self.truth.set_text(str(sample / "masks"))
         self.truth_classes.clear()
         self.classes.clear()
-        self.root.set(str(_free(Path.home() / "wsss_sample")))
+        self.root.set_text(str(_free(Path.home() / "wsss_sample")))
         self._check()
 
     def job(self) -> New | None:
@@ -204,7 +205,7 @@ class NewProject(QWidget):
         folder = self.images.text()
         if folder and not self._named:
             place = Path(folder).expanduser()
-            self.root.set(str(_free(place.parent / f"{place.name or 'images'}_project")), quiet=True)
+            self.root.set_text(str(_free(place.parent / f"{place.name or 'images'}_project")), quiet=True)
         counted = count_images(Path(folder).expanduser()) if folder else ""
         lacks = "" if not folder or self._ready() else " · now give tags or classes"
         self.counted.setText(f"{counted}{lacks}")
@@ -233,44 +234,10 @@ class NewProject(QWidget):
             self.fault.setText("\n".join(p for p in (event.message, event.hint) if p))
 
 
-class _PathEntry(QWidget):
-    """A path that is typed, chosen or dropped."""
-
-    edited = Signal()
-
-    def __init__(self, placeholder: str, tip: str, folder: bool) -> None:
-        super().__init__()
-        self._folder = folder
-        self._tip = tip
-        self.line = QLineEdit(self)
-        self.line.setPlaceholderText(placeholder)
-        self.line.setToolTip(tip)
-        self.line.textChanged.connect(self.edited)
-        self.button = QToolButton(self)
-        self.button.setText("…")
-        self.button.setToolTip(f"Choose: {tip[0].lower()}{tip[1:]}")
-        self.button.clicked.connect(self._browse)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(3)
-        row.addWidget(self.line, 1)
-        row.addWidget(self.button)
-
-    def text(self) -> str:
-        return self.line.text().strip()
-
-    def set(self, text: str, *, quiet: bool = False) -> None:
-        blocked = self.line.blockSignals(quiet)
-        self.line.setText(text)
-        self.line.blockSignals(blocked)
-
-    def _browse(self) -> None:
-        if self._folder:
-            path = QFileDialog.getExistingDirectory(self, self._tip, self.text())
-        else:
-            path, _ = QFileDialog.getOpenFileName(self, self._tip, self.text())
-        if path:
-            self.set(path)
+def _path(placeholder: str, tip: str, *, folder: bool) -> PathLine:
+    title = f"Choose: {tip[0].lower()}{tip[1:]}"
+    kind = {"folder": "A folder…"} if folder else {"file": "A file…"}
+    return PathLine(tip, title, placeholder=placeholder, **kind)
 
 
 def _form() -> QFormLayout:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
@@ -100,6 +100,16 @@ class Page(QWidget):
     def hint(self) -> str:
         """The sentence that is shown in place of the content, or an empty string."""
         return "" if self._hint.isHidden() else self._hint_text.text()
+
+    def go_to(self, name: str) -> None:
+        """Show another page of the dock that this one is in, or say where it is."""
+        dock: Any = self.parentWidget()
+        while dock is not None and not hasattr(dock, "turn_to"):
+            dock = dock.parentWidget()
+        if dock is not None and name in [entry.name for entry in dock.entries]:
+            dock.turn_to(name)
+        else:
+            self.desk.said("info", f"Open the WSSS dock; it has the {name.capitalize()} page.")
 
     def _act(self) -> None:
         if self._hint_action is not None:

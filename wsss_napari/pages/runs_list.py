@@ -225,7 +225,8 @@ class RunsList(QWidget):
         one = self._facts.get(chosen[0]) if len(chosen) == 1 else None
         self.copy.setEnabled(one is not None and bool(one.command))
         self.folder.setEnabled(one is not None)
-        self.resume.setVisible(one is not None and one.run.resumable)
+        # A refinement goes on where it was made: on the Refine page.
+        self.resume.setVisible(one is not None and one.run.resumable and not one.run.is_refinement)
         self.delete.setEnabled(bool(chosen) and all(self._facts[i].status != "running" for i in chosen))
 
     def _renamed(self, item: QTableWidgetItem) -> None:

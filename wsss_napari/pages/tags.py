@@ -57,7 +57,7 @@ class TagsPage(Page):
         self.new.made.connect(self._made)
         self.new.cancelled.connect(self._refresh)
         for entry in (self.new.images, self.new.tags, self.new.root, self.new.truth):
-            entry.edited.connect(self.command_changed)
+            entry.changed.connect(self.command_changed)
         layout = self.layout()
         assert layout is not None
         layout.addWidget(self.new)

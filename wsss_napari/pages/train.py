@@ -15,9 +15,11 @@ from wsss_napari.curves import Curves
 from wsss_napari.desk import Desk
 from wsss_napari.estimates import train_estimate
 from wsss_napari.forms import Form
+from wsss_napari.map_files import views_title
 from wsss_napari.pages.method_cards import MethodCards
 from wsss_napari.pages.page import Page
 from wsss_napari.pages.runs_list import RunsList
+from wsss_napari.refine_chain import source_text, sources_of
 from wsss_napari.train_form import free_run, table_of, train_fields
 
 __all__ = ["TrainPage"]
@@ -51,7 +53,7 @@ class TrainPage(Page):
         self._soon.timeout.connect(self._refresh_runs)
         self.cards.picked.connect(self._pick)
         self.cards.retry.connect(self._ask_methods)
-        self.cards.elsewhere.connect(self._turn_to)
+        self.cards.elsewhere.connect(self.go_to)
         self.runs.picked.connect(self._show_curves)
         self.runs.resume_asked.connect(self._resume)
         self.runs.changed.connect(self.session.runs_changed.emit)
@@ -169,7 +171,7 @@ class TrainPage(Page):
             form = Form(
                 table_of(method, project, self.desk.settings.device),
                 method["presets"]["train"],
-                picks={"run": self._run_picks, "labels": self._label_picks},
+                picks={"run": self._run_picks, "labels": self._label_picks, "seeds": self._seed_picks},
                 suggest={"backbone": method["backbones"]},
                 parent=self,
             )
@@ -181,19 +183,13 @@ class TrainPage(Page):
         self.form.show()
         self._show_estimate()
 
-    def _turn_to(self, name: str) -> None:
-        """Show another page of the dock that this one is in."""
-        dock = self.parentWidget()
-        while dock is not None and not hasattr(dock, "turn_to"):
-            dock = dock.parentWidget()
-        if dock is not None and name in [entry.name for entry in dock.entries]:
-            dock.turn_to(name)
-        else:
-            self.desk.said("info", f"Open the WSSS dock; it has the {name.capitalize()} page.")
-
     def _run_picks(self) -> list[tuple[str, str]]:
         project = self.session.project
         return [] if project is None else [(r.id, r.title) for r in reversed(runs_of(project.root))]
+
+    def _seed_picks(self) -> list[tuple[str, str]]:
+        project = self.session.project
+        return [] if project is None else [(source_text(v), views_title(v)) for v in sources_of(project)]
 
     def _label_picks(self) -> list[tuple[str, str]]:
         project = self.session.project

@@ -1,0 +1,76 @@
+"""Jobs and events: all that crosses the process border, as plain data.
+
+A job says what to do; the shell, the child process and the tests hand the same job
+to `engine.run`. Events come back, and exactly one of them is an ending: `Finished`,
+`Failed` or `Stopped`.
+"""
+
+from engine.messages.events import (
+    ENDINGS,
+    EVENTS,
+    Event,
+    Failed,
+    Finished,
+    Metrics,
+    Progress,
+    Said,
+    Started,
+    Stopped,
+    Viewed,
+)
+from engine.messages.jobs import (
+    JOBS,
+    Boxes,
+    Climb,
+    Evaluate,
+    Export,
+    Film,
+    Import,
+    Infer,
+    Job,
+    Label,
+    Methods,
+    New,
+    Refine,
+    Relink,
+    Rerun,
+    Study,
+    Train,
+)
+from engine.messages.wire import MAX_MESSAGE, arguments, command, decode, encode
+
+__all__ = [
+    "ENDINGS",
+    "EVENTS",
+    "JOBS",
+    "MAX_MESSAGE",
+    "Boxes",
+    "Climb",
+    "Evaluate",
+    "Event",
+    "Export",
+    "Failed",
+    "Film",
+    "Finished",
+    "Import",
+    "Infer",
+    "Job",
+    "Label",
+    "Methods",
+    "Metrics",
+    "New",
+    "Progress",
+    "Refine",
+    "Relink",
+    "Rerun",
+    "Said",
+    "Started",
+    "Stopped",
+    "Study",
+    "Train",
+    "Viewed",
+    "arguments",
+    "command",
+    "decode",
+    "encode",
+]

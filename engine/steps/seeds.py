@@ -1,0 +1,191 @@
+"""Make the confident labels that affinity networks learn from, of another run's maps; one worker a core."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import confident as labels
+from engine.arrays import read_npz, write_npz
+from engine.confident import ConfidentParams
+from engine.errors import UserError
+from engine.messages import Event, Progress, Said
+from engine.pace import Pace
+from engine.params import as_settings, parse
+from engine.store import Project, Run, Views, digest_of, file_digest, open_project, read_stack, source_of
+from engine.tags import UNKNOWN
+from engine.workers import run_pool
+
+__all__ = ["Confident", "confident_of", "label_seed", "make_confident", "seeds_of", "settled"]
+
+_FOLDER = "confident"
+
+
+@dataclasses.dataclass(frozen=True)
+class Confident:
+    """The confident labels of a run, read by image."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, run: Run) -> Confident:
+        """Return those of a run, made or not."""
+        return cls(run.folder / _FOLDER)
+
+    def read(self, stem: str) -> NDArray[np.uint8]:
+        """Return [H, W] uint8: 0 background, class + 1, 255 unsure.
+
+        Raises:
+            UserError: It is missing or damaged.
+        """
+        return _label(self.folder / f"{stem}.npz")
+
+
+def confident_of(run: Run | None, stem: str) -> dict[str, NDArray[Any]]:
+    """Return the confident label that a run learnt from as a field of a trace, or nothing without one."""
+    path = None if run is None else Confident.of(run).folder / f"{stem}.npz"
+    return {} if path is None or not path.is_file() else {"confident": _label(path)}
+
+
+def seeds_of(
+    project: Project, method: str, seeds: str, stems: tuple[str, ...]
+) -> tuple[Views, tuple[str, ...]]:
+    """Return the maps that a method learns from, and the images that have some.
+
+    Raises:
+        UserError: None are named, or there are none of these images.
+    """
+    if not seeds:
+        raise UserError(
+            f"{method} learns from the maps of another run, and none is named.",
+            "Accepted: seeds=RUN or seeds=RUN/VIEWS.",
+            f"For instance: `wsss train {method} --set seeds=cam`.",
+        )
+    source = source_of(project.root, seeds)
+    found = tuple(s for s in stems if source.path(s).is_file())
+    if not found:
+        raise UserError(
+            f"{source} has no maps of these images.",
+            f"It has maps of {len(source.stems())} image(s).",
+            f"Draw them with `wsss infer {source.run.id} -p {project.root.name}`.",
+        )
+    return source, found
+
+
+def settled(
+    project: Project, source: Views, stems: Sequence[str], params: ConfidentParams
+) -> ConfidentParams:
+    """Return the parameters with the cuts that the maps themselves suggest where none are given."""
+    counts = sum(
+        (labels.score_histogram(read_stack(project, source, s).maps) for s in stems), np.zeros(256, np.int64)
+    )
+    return labels.settled(params, counts)
+
+
+def make_confident(
+    project: Project,
+    run: Run,
+    source: Views,
+    stems: Sequence[str],
+    params: ConfidentParams,
+    threads: int | None,
+) -> Generator[Event, None, None]:
+    """Make the labels that are not there yet; they lie in the run's folder.
+
+    Args:
+        project, run: Where.
+        source: The maps.
+        stems: Images.
+        params: With thresholds.
+        threads: Worker processes; one a core without it.
+    """
+    folder = Confident.of(run).folder
+    made_by = {"source": str(source), "settings": as_settings(params)}
+    todo = []
+    for stem in stems:
+        of_maps = read_stack(project, source, stem).facts.get("digest") or file_digest(source.path(stem))
+        digest = digest_of([made_by, of_maps, project.image(stem).sha256])
+        if _digest(folder / f"{stem}.npz") != digest:
+            todo.append([str(project.root), str(source), run.id, stem, digest, as_settings(params)])
+    yield Said(
+        text=f"Confident labels of {len(stems)} images from {source}: {_words(params)}"
+        + (f" ({len(stems) - len(todo)} were there)." if len(todo) < len(stems) else ".")
+    )
+    if todo:
+        pace = Pace(len(todo))
+        workers = min(threads or os.cpu_count() or 1, len(todo))
+        pool = run_pool("engine.steps.seeds:label_seed", todo, workers=workers)
+        for done, (index, why_not) in enumerate(pool, start=1):
+            if why_not:
+                yield Said(text=f"{todo[index][3]} teaches nothing: {why_not}", level="warning")
+            yield Progress(done=done, total=len(todo), seconds_left=pace.left(done), phase="labels")
+
+
+def label_seed(
+    project_path: str, source: str, run_id: str, stem: str, digest: str, settings: dict[str, Any]
+) -> str:
+    """Make and write the confident label of one image, in a worker process; only names cross over.
+
+    Returns:
+        Why there is none, or an empty string.
+    """
+    project = _opened(project_path)
+    stack = read_stack(project, source_of(project.root, source), stem)
+    target = project.root / "runs" / run_id / _FOLDER / f"{stem}.npz"
+    why_not = ""
+    label = np.full(stack.size, 255, np.uint8)
+    try:
+        pixels = project.read(stem).pixels
+        if not stack.classes and (project.tags().row(stem) == UNKNOWN).any():
+            why_not = "it has no map, and tags that are not known, so nothing in it is surely background"
+        elif pixels.shape[:2] == stack.size:
+            label, _, _ = labels.confident(
+                pixels, stack.full(), stack.classes, parse(ConfidentParams, settings)
+            )
+        else:
+            why_not = "its size changed since the project was made; run `wsss relink` on its folder"
+    except UserError as error:
+        why_not = error.found
+    target.parent.mkdir(exist_ok=True)
+    write_npz(target, {"confident": label}, {"digest": digest})
+    return why_not
+
+
+def _words(params: ConfidentParams) -> str:
+    cuts = [f"{rule.background} {rule.value:.3g}" for rule in params.rules()]
+    return f"a class above {cuts[0]}, background below {cuts[1]}"
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(path: str) -> Project:
+    # A worker lives as long as its job, and opening a project of ten thousand images takes 0.3 s.
+    return open_project(path)
+
+
+def _label(path: Path) -> NDArray[np.uint8]:
+    try:
+        arrays, _ = read_npz(path)
+        label = arrays["confident"]
+        if label.ndim != 2 or label.dtype != np.uint8:
+            raise KeyError("confident")
+        return label
+    except (FileNotFoundError, KeyError):
+        raise UserError(
+            f"{path} holds no confident label.",
+            "`wsss train` makes it.",
+            "Resume the training; it makes what is missing.",
+        ) from None
+
+
+def _digest(path: Path) -> str:
+    try:
+        return str(read_npz(path)[1].get("digest"))
+    except (FileNotFoundError, UserError):
+        return ""
