@@ -24,10 +24,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from engine.nets.classifier import Classifier
 
-__all__ = ["Step", "climb", "levels", "row_of", "saliency_of"]
+__all__ = ["Step", "background_of", "climb", "levels", "row_of", "saliency_of"]
 
 _TINY = 1e-12
 
@@ -169,6 +170,27 @@ def saliency_of(step: Step) -> NDArray[np.uint8]:
     """Return the saliency of a step as it is kept, [N, H, W] uint8, 255 at its maximum."""
     assert step.saliency is not None
     return (step.saliency() * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def background_of(
+    net: Classifier, salient: NDArray[np.bool_], picture_size: tuple[int, int], cells: tuple[int, int]
+) -> Tensor:
+    """Return D on the cells of a map, [h, w] bool: where more than half of a cell's square is not salient.
+
+    Args:
+        net: Knows its stride and on which pixel a cell is centred.
+        salient: [H, W] bool, True on salient objects, at the image's size.
+        picture_size: (H, W) of the climbed picture in px.
+        cells: (h, w) of the map.
+    """
+    outside = torch.from_numpy(~salient)[None, None].float()
+    outside = F.interpolate(outside, size=picture_size, mode="area")
+    stride = int(net.backbone.stride)
+    before = max(0, round((stride - 1) / 2 - net.backbone.cell_centre))
+    after = [c * stride - before - s for c, s in zip(cells, picture_size, strict=True)]
+    padding = (before, max(0, after[1]), before, max(0, after[0]))
+    outside = F.pad(outside, padding, mode="replicate")[..., : cells[0] * stride, : cells[1] * stride]
+    return F.avg_pool2d(outside, stride)[0, 0] > 0.5  # [h, w]
 
 
 @dataclass

@@ -13,9 +13,9 @@ from torch import nn
 
 from engine.bench._literal_climb import literal_climb
 from engine.class_maps import Shot
-from engine.climb import climb, levels
+from engine.climb import background_of, climb, levels
 from engine.maps import cam, channel_weights
-from engine.methods.advcam import ClimbSettings, background_of, climb_maps, steps_at
+from engine.methods.advcam import ClimbSettings, climb_maps, steps_at
 from engine.methods.cam import Cam, CamViews, Params
 from engine.nets.classifier import Classifier
 from engine.nets.fold import folded
@@ -328,14 +328,19 @@ def test_without_a_step_the_final_map_is_the_cam(net, alignment: str, scales: tu
     assert [r.cls for r in rows] == [0, 2] and all(len(r.rows) == 1 for r in rows)
 
 
-def test_scales_weigh_by_one_over_their_area(net) -> None:
+def test_scales_weigh_by_one_over_them_and_the_largest_are_not_climbed(net) -> None:
     maps_of = {}
-    for scales, weight in (((1.0,), "equal"), ((0.5,), "equal"), ((1.0, 0.5), "area")):
-        settings = ClimbSettings(steps=1, scales=scales, scale_weight=weight)
+    alone = {"steps": 1, "scale_weight": "equal"}
+    for name, settings in {
+        "1": ClimbSettings(scales=(1.0,), **alone),
+        "half": ClimbSettings(scales=(0.5,), **alone),
+        "double": ClimbSettings(scales=(2.0,), steps=0, scale_weight="equal"),
+        "all": ClimbSettings(scales=(1.0, 0.5, 2.0), steps=1),
+    }.items():
         ((_, stack, _),) = climb_maps(net, [shot()], settings)
-        maps_of[scales] = stack.maps.astype(float) * stack.peaks[:, None, None]
-    wanted = maps_of[1.0,] + 4 * maps_of[0.5,]
-    np.testing.assert_allclose(maps_of[1.0, 0.5], wanted, rtol=5e-3, atol=5e-3 * wanted.max())
+        maps_of[name] = stack.maps.astype(float) * stack.peaks[:, None, None]
+    wanted = maps_of["1"] + 2 * maps_of["half"] + maps_of["double"] / 2
+    np.testing.assert_allclose(maps_of["all"], wanted, rtol=5e-3, atol=5e-3 * wanted.max())
 
 
 def test_final_maps_are_the_sum_or_the_last(net) -> None:

@@ -96,13 +96,13 @@ def test_what_is_there_is_kept_and_other_settings_replace_it(project: Project) -
 
 
 def test_a_stopped_split_goes_on(project: Project) -> None:
-    assert isinstance(climb(project, views="whole")[-1], Finished)
+    assert isinstance(climb(project, views="whole", settings={"scales": "1,1.5"})[-1], Finished)
     asked = itertools.count()
-    ending = climb(project, lambda: next(asked) >= 9, views="part")[-1]
+    ending = climb(project, lambda: next(asked) >= 9, views="part", settings={"scales": "1,1.5"})[-1]
     assert isinstance(ending, Stopped) and ending.resumable
     part, whole = (run_of(project.root, "net").views(v) for v in ("part", "whole"))
     assert 0 < len(part.stems()) < 4, "stopped in the middle"
-    assert isinstance(climb(project, views="part")[-1], Finished)
+    assert isinstance(climb(project, views="part", settings={"scales": "1,1.5"})[-1], Finished)
     for stem in project.usable:
         assert part.path(stem).read_bytes() == whole.path(stem).read_bytes()
 

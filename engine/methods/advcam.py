@@ -14,7 +14,7 @@ Departs from the paper:
 - The scores of the other classes are left alone (others = 0): pushing them down cost half a point of mIoU on these photographs; the paper and the code do it (others = 1).
 - Few and small steps, and the last map instead of the sum (steps, step, aggregate): on 100 photographs with a MobileNet V2 the map after 2 steps of 1.5 grey levels was the best seed of any single step, and better than the sum of 4 steps by a third of a point.
 - The picture stays within the darkest and brightest value it had (clip = start); the paper does not clip, the code clips to the range of the previous step.
-- Maps of several scales take the same steps and weigh by one over their area (scale_steps, scale_weight); the code gives the smallest scale half the steps and, by a slip, half the weight.
+- Maps of several scales take the same steps and weigh by one over the scale, and scale 2 is looked at without climbing (scale_steps, scale_weight, climbed_to); the code climbs all, gives the smallest scale half the steps and, by a slip, half the weight.
 
 Look at:
 
@@ -31,13 +31,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from engine import maps
 from engine.class_maps import Alignment, Cell, PredictedAbove, Shot, check_scales, wanted_classes
-from engine.climb import climb, row_of
+from engine.climb import background_of, climb, row_of
 from engine.method import Method
 from engine.nets.classifier import Classifier
 from engine.nets.input import resized
@@ -49,7 +48,6 @@ __all__ = [
     "AdvCam",
     "ClimbSettings",
     "Rows",
-    "background_of",
     "change",
     "climb_maps",
     "on_grid",
@@ -158,7 +156,17 @@ class ClimbSettings:
             unit="x",
             main=True,
         ),
-    ] = (1.0, 1.5)
+    ] = (1.0, 1.5, 2.0)
+    climbed_to: Annotated[
+        float,
+        Spec(
+            "Largest scale that is climbed; larger ones add the plain map, since a step costs four times as much at "
+            "twice the size.",
+            low=0.1,
+            high=4,
+            unit="x",
+        ),
+    ] = 1.5
     scale_steps: Annotated[
         Literal["equal", "official"],
         Spec(
@@ -166,12 +174,12 @@ class ClimbSettings:
         ),
     ] = "equal"
     scale_weight: Annotated[
-        Literal["area", "equal"],
+        Literal["side", "equal"],
         Spec(
-            "Weight of each scale: one over its area, since a map of twice the side has four times the cells and as "
-            "many more false peaks, or the same for all."
+            "Weight of each scale: one over it, since the maps of an enlarged image have more false peaks, or the "
+            "same for all."
         ),
-    ] = "area"
+    ] = "side"
     plateau: Annotated[
         float,
         Spec(
@@ -218,6 +226,7 @@ class ClimbSettings:
             "clip": "none",
             "count_last": True,
             "scales": (0.5, 1.0, 1.5, 2.0),
+            "climbed_to": 4.0,
             "scale_steps": "equal",
             "scale_weight": "equal",
             "aggregate": "sum",
@@ -237,6 +246,7 @@ class ClimbSettings:
             "clip": "previous",
             "count_last": False,
             "scales": (0.5, 1.0, 1.5, 2.0),
+            "climbed_to": 4.0,
             "scale_steps": "official",
             "scale_weight": "equal",
             "aggregate": "sum",
@@ -353,10 +363,12 @@ def scaled(net: Classifier, pixels: Tensor, scale: float) -> Tensor:
 
 
 def steps_at(settings: ClimbSettings, scale: float) -> int:
-    """Return the steps that a scale is climbed.
+    """Return the steps that a scale is climbed: none above `climbed_to`.
 
     `official`: at 0.5 half of them; of 6 to 10 steps, 5; of fewer, all (methods_cam 2.3-3).
     """
+    if scale > settings.climbed_to:
+        return 0
     if settings.scale_steps == "equal" or scale != 0.5 or settings.steps < 6:
         return settings.steps
     return settings.steps // 2 if settings.steps > 10 else 5
@@ -364,28 +376,7 @@ def steps_at(settings: ClimbSettings, scale: float) -> int:
 
 def weight_of(settings: ClimbSettings, scale: float) -> float:
     """Return how much the maps of a scale count."""
-    return 1 / scale**2 if settings.scale_weight == "area" else 1.0
-
-
-def background_of(
-    net: Classifier, salient: NDArray[np.bool_], picture_size: tuple[int, int], cells: tuple[int, int]
-) -> Tensor:
-    """Return D on the cells of a map, [h, w] bool: where more than half of a cell's square is not salient.
-
-    Args:
-        net: Knows its stride and on which pixel a cell is centred.
-        salient: [H, W] bool, True on salient objects, at the image's size.
-        picture_size: (H, W) of the climbed picture in px.
-        cells: (h, w) of the map.
-    """
-    outside = torch.from_numpy(~salient)[None, None].float()
-    outside = F.interpolate(outside, size=picture_size, mode="area")
-    stride = int(net.backbone.stride)
-    before = max(0, round((stride - 1) / 2 - net.backbone.cell_centre))
-    after = [c * stride - before - s for c, s in zip(cells, picture_size, strict=True)]
-    padding = (before, max(0, after[1]), before, max(0, after[0]))
-    outside = F.pad(outside, padding, mode="replicate")[..., : cells[0] * stride, : cells[1] * stride]
-    return F.avg_pool2d(outside, stride)[0, 0] > 0.5  # [h, w]
+    return 1 / scale if settings.scale_weight == "side" else 1.0
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from engine.atomic import write_json
-from engine.climb import climb, row_of, saliency_of
+from engine.climb import background_of, climb, row_of, saliency_of
 from engine.errors import UserError, nearest
 from engine.messages import Climb, Event, Progress, Said, Viewed
 from engine.method import ClassifierMethod, Shot
@@ -20,7 +20,6 @@ from engine.methods.advcam import (
     AdvCam,
     ClimbSettings,
     Rows,
-    background_of,
     change,
     climb_maps,
     scaled,
