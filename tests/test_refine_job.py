@@ -214,6 +214,10 @@ def test_a_network_learns_from_maps_and_walks(squares: Project, name: str) -> No
         assert (
             stack.background is not None and np.isfinite(stack.maps).all() and stack.maps.max(initial=0) <= 1
         )
+    asked = views.facts["settings"]
+    assert asked["network"] is None and asked.get("background") is None, (
+        "as it was asked for, to be gone on with"
+    )
     box = job(squares, name)[-1]
     assert box.result["run"] == f"cam-{name}", "without --run the newest network walks into a box of its own"
     for stem in squares.usable:

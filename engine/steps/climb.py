@@ -29,7 +29,7 @@ from engine.pace import Pace
 from engine.params import as_settings, parse
 from engine.results import ClimbPath, ClimbTrace, TraceWriter, free_id, path_to, traces_in
 from engine.saliency import check_folder, read_salient, salient_path
-from engine.steps.infer import Drawn, draw_views, load_network
+from engine.steps.infer import Drawn, draw_views, load_network, on_device
 from engine.store import Project, Run, digest_of, file_digest, open_project, run_of
 from engine.train.fabric import start_fabric
 from engine.work import Halted, Work
@@ -107,10 +107,11 @@ def _many(
             yield stem, stack, write
 
     also = None if folder is None else {s: _mask_digest(folder, s) for s in stems}
-    drawing = draw_views(project, views, job, desk, fabric, made_by, AdvCam.SHOWS, draw, also)
+    drawing = on_device(project, draw, fabric.device, views)
+    telling = draw_views(project, views, job, desk, fabric, made_by, AdvCam.SHOWS, drawing, also)
     while True:
         try:
-            event = next(drawing)
+            event = next(telling)
         except StopIteration as done:
             return cast(dict[str, Any], done.value)
         while warned:

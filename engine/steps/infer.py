@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -23,11 +24,11 @@ from engine.pace import Pace
 from engine.params import as_settings, parse
 from engine.results import CamStack
 from engine.steps.train import build_trained
-from engine.store import Project, Run, Views, digest_of, file_digest, open_project, run_of
+from engine.store import Project, Run, Views, digest_of, file_digest, open_project, read_pixels, run_of
 from engine.train.fabric import start_fabric
 from engine.work import Halted, Work
 
-__all__ = ["Drawing", "Drawn", "Todo", "draw_views", "load_network", "run"]
+__all__ = ["Drawing", "Drawn", "Todo", "draw_views", "load_network", "on_device", "run"]
 
 # (stem, its maps, what writes the rest of its views into its folder, or None)
 Drawn = tuple[str, CamStack, Callable[[Path], None] | None]
@@ -70,11 +71,9 @@ def run(job: Infer, desk: Work) -> Generator[Event, None, dict[str, Any]]:
         with torch.no_grad():
             yield from ((stem, stack, None) for stem, stack in method.infer(net, shots, settings))
 
-    return (
-        yield from draw_views(
-            project, chosen.views(job.views), job, desk, fabric, made_by, method.SHOWS, draw
-        )
-    )
+    views = chosen.views(job.views)
+    drawing = on_device(project, draw, fabric.device, views)
+    return (yield from draw_views(project, views, job, desk, fabric, made_by, method.SHOWS, drawing))
 
 
 def draw_views(
@@ -85,11 +84,9 @@ def draw_views(
     fabric: Fabric,
     made_by: dict[str, Any],
     kinds: Sequence[str],
-    draw: Callable[[Sequence[Shot]], Iterator[Drawn]],
+    drawing: Drawing,
     also: Mapping[str, str] | None = None,
-    *,
     needed: Sequence[str] = (),
-    drawing: Drawing | None = None,
 ) -> Generator[Event, None, dict[str, Any]]:
     """Draw the images that a job asks for, passing over those that were drawn the same way already.
 
@@ -97,10 +94,9 @@ def draw_views(
         project, views, job, desk, fabric: Where and on what.
         made_by: method, version, settings, weights: what all views of one name share.
         kinds: What is drawn of each image.
-        draw: Draws shots of one size.
+        drawing: Draws and writes, see `on_device`.
         also: Image -> a digest of whatever else its views depend on.
         needed: Kinds without which an image counts as not drawn yet, beside its maps.
-        drawing: Does the work in place of `draw`, where it is none for the device.
     """
     stems = project.stems(job.split, job.images)
     before = views.facts
@@ -131,11 +127,7 @@ def draw_views(
     yield Progress(done=done, total=total, phase="images")
     pace = Pace(total - skipped)
     aside: list[str] = []
-    if drawing is None:
-        found_all = _drawn(project, draw, todo, tags.row, fabric.device, views)
-    else:
-        found_all = drawing(todo)
-    for stem, found in found_all:
+    for stem, found in drawing(todo):
         if isinstance(found, str):
             aside.append(stem)
             yield Said(text=f"{stem} was passed over: {found}", level="warning")
@@ -185,19 +177,31 @@ def _is_there(views: Views, stem: str, digest: str, needed: Sequence[str]) -> bo
         return False
 
 
+def on_device(
+    project: Project, draw: Callable[[Sequence[Shot]], Iterator[Drawn]], device: torch.device, views: Views
+) -> Drawing:
+    """Return what reads images in batches of one size, lets a network draw them, and writes their views.
+
+    Args:
+        project, device, views: Where and on what.
+        draw: Draws shots of one size.
+    """
+    return functools.partial(_drawn, project, draw, device, views)
+
+
 def _drawn(
     project: Project,
     draw: Callable[[Sequence[Shot]], Iterator[Drawn]],
-    todo: Todo,
-    row_of: Any,
     device: torch.device,
     views: Views,
+    todo: Todo,
 ) -> Iterator[tuple[str, Path | str]]:
     """Yield (stem, path written) or (stem, why it was passed over).
 
     The next batch is read and the last one written by threads while the network works.
     """
     batches = [b for size, items in todo.items() for b in _batches(size, items, device)]
+    row_of = project.tags().row
     digests = {stem: digest for items in todo.values() for stem, digest in items}
     with ThreadPoolExecutor(max_workers=max(2, min(8, os.cpu_count() or 2))) as pool:
         ahead = [pool.submit(_read, project, b, row_of) for b in batches[:2]]
@@ -244,16 +248,8 @@ def _read(project: Project, stems: Sequence[str], row_of: Any) -> tuple[list[Sho
     shots: list[Shot] = []
     broken: list[tuple[str, str]] = []
     for stem in stems:
-        image = project.image(stem)
         try:
-            pixels = project.read(stem).pixels
+            shots.append(Shot(stem, read_pixels(project, stem), row_of(stem)))
         except UserError as error:
             broken.append((stem, error.found))
-            continue
-        if pixels.shape[:2] != (image.height, image.width):
-            broken.append(
-                (stem, "its size changed since the project was made; run `wsss relink` on its folder")
-            )
-            continue
-        shots.append(Shot(stem, pixels, row_of(stem)))
     return shots, broken

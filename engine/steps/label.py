@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -28,9 +27,13 @@ from engine.store import (
     digest_of,
     file_digest,
     label_set,
+    maps_digest,
+    open_once,
     open_project,
+    read_pixels,
     read_stack,
     source_of,
+    with_maps,
 )
 from engine.store.digests import climb_digest
 from engine.work import Work
@@ -87,13 +90,7 @@ def run(job: Label, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     )
     wanted = project.stems(job.split, job.images)
     climbs = [(path, step, climb_digest(path, step)) for path, step in _climbs(project, recipe, wanted[0])]
-    stems = [s for s in wanted if climbs or source.path(s).is_file()]
-    if not stems:
-        raise UserError(
-            f"{source} has no maps of these images.",
-            f"It has maps of {len(source.stems())} image(s).",
-            f"Draw them with `wsss infer {source.run.id} -p {project.root.name}`.",
-        )
+    stems = wanted if climbs else with_maps(source, wanted)
     if len(stems) < len(wanted):
         yield Said(
             text=f"{len(wanted) - len(stems)} of {len(wanted)} images have no maps in {source} and get no label.",
@@ -258,18 +255,12 @@ def label_one(
     Returns:
         Why the image was passed over, or an empty string; and what is to be told of it.
     """
-    project = _opened(project_path)
+    project = open_once(project_path)
     target = label_set(project.root, project.colours, name, new=True)
     how = _Recipe(**recipe)
     return _write(
         project, target, stem, _stack(project, source_of(project.root, how.source), stem), digest, how
     )
-
-
-@functools.lru_cache(maxsize=1)
-def _opened(path: str) -> Project:
-    # A worker lives as long as its job, and opening a project of ten thousand images takes 0.3 s.
-    return open_project(path)
 
 
 def _write(
@@ -281,9 +272,7 @@ def _write(
     notes: list[str] = []
     try:
         if params is not None:
-            image = project.read(stem).pixels
-            if image.shape[:2] != stack.size:
-                return "its size changed since the project was made; run `wsss relink` on its folder", []
+            image = read_pixels(project, stem)
         if recipe.saliency is not None:
             salient = read_salient(Path(recipe.saliency), stem, stack.size, notes)
         climbed = {p.leaf.cls: _full_map(p, step) for p, step in _climbs(project, recipe, stem)}
@@ -334,9 +323,7 @@ def _made(
     todo: list[tuple[str, str]] = []
     for stem in stems:
         stack = _stack(project, source, stem)
-        # Maps of others carry no digest of what made them.
-        of_maps = stack.facts.get("digest") or file_digest(source.path(stem))
-        parts = [made_by, of_maps, project.image(stem).sha256]
+        parts = [made_by, maps_digest(source, stem, stack), project.image(stem).sha256]
         if climbs:
             parts.append({"climbed": list(climbs)})
         if recipe.saliency is not None:

@@ -21,7 +21,7 @@ from engine.methods import list_methods, method_class
 from engine.params import as_settings, parse
 from engine.refiners import REFINERS
 from engine.results import InstanceSet, RefineTrace
-from engine.steps.infer import Drawn, Todo, draw_views, load_network
+from engine.steps.infer import Drawn, Todo, draw_views, load_network, on_device
 from engine.steps.seeds import confident_of
 from engine.store import (
     Project,
@@ -29,12 +29,14 @@ from engine.store import (
     Views,
     digest_of,
     file_digest,
+    maps_digest,
     new_run,
     open_project,
     read_stack,
     run_of,
     runs_of,
     source_of,
+    with_maps,
 )
 from engine.store.runs import FINISHED
 from engine.train.fabric import start_fabric
@@ -67,35 +69,28 @@ def run(job: Refine, desk: Work) -> Generator[Event, None, dict[str, Any]]:
             nearest(job.refiner, names),
         )
     network, settings, version = _tool(project, job)
-    if network is not None:
-        settings = _settled(network, settings)
     made_by = {
         "method": job.refiner,
         "version": version,
         "settings": as_settings(settings),
         "weights": None if network is None else file_digest(network.weights),
         "network": None if network is None else network.id,
+        # Settings are kept as they were asked for; what is left to the network follows from these.
+        "cuts": None if network is None else network.facts.get("confident"),
         "source": str(source),
         "drawn": digest_of(source.facts),
     }
     fabric = start_fabric(job)
     wanted = project.stems(job.split, job.images)
-    stems = tuple(s for s in wanted if source.path(s).is_file())
-    if not stems:
-        raise UserError(
-            f"{source} has no maps of these images.",
-            f"It has maps of {len(source.stems())} image(s).",
-            "Draw them first, or choose another split.",
-        )
+    stems = with_maps(source, wanted)
     views = _target(project, job, network, made_by, source, fabric)
     if len(stems) < len(wanted):
         yield Said(
             text=f"{len(wanted) - len(stems)} of {len(wanted)} images have no maps in {source} and are left out.",
             level="warning",
         )
-    also = {s: _of_maps(project, source, s) for s in stems}
+    also = {s: maps_digest(source, s, read_stack(project, source, s)) for s in stems}
     needed = ["refine"] if job.keep else []
-    drawing = None
     if network is None:
         drawing = functools.partial(_pooled, project, source, views, job, as_settings(settings))
     else:
@@ -103,17 +98,19 @@ def run(job: Refine, desk: Work) -> Generator[Event, None, dict[str, Any]]:
         assert isinstance(method, Walker)
         method.check(net, settings)
         needed += ["instances"] if getattr(settings, "instances", False) else []
+        walk = method.settled(settings, network.facts["confident"])
 
-    def draw(shots: Sequence[Shot]) -> Iterator[Drawn]:
-        stacks = [read_stack(project, source, s.stem) for s in shots]
-        with torch.no_grad():
-            for found in method.refine(net, shots, stacks, settings, keep=job.keep):
-                yield found.stem, found.stack, functools.partial(_write_rest, network, found)
+        def draw(shots: Sequence[Shot]) -> Iterator[Drawn]:
+            stacks = [read_stack(project, source, s.stem) for s in shots]
+            with torch.no_grad():
+                for found in method.refine(net, shots, stacks, walk, keep=job.keep):
+                    yield found.stem, found.stack, functools.partial(_write_rest, network, found)
 
+        drawing = on_device(project, draw, fabric.device, views)
     images = dataclasses.replace(job, split=None, images=stems)
     kinds = ["cams", *needed]
     result = yield from draw_views(
-        project, views, images, desk, fabric, made_by, kinds, draw, also, needed=needed, drawing=drawing
+        project, views, images, desk, fabric, made_by, kinds, drawing, also, needed
     )
     if fabric.is_global_zero and views.run.is_refinement:
         views.run.end(FINISHED)
@@ -159,14 +156,6 @@ def _tool(project: Project, job: Refine) -> tuple[Run | None, Any, int]:
             f"Train it with `wsss train {job.refiner} -p {project.root.name} --set seeds={job.source}`.",
         )
     return found[-1], settings, cls.VERSION
-
-
-def _settled(network: Run, settings: Any) -> Any:
-    """Return the settings with the numbers that the maps suggest which the network learnt from."""
-    cls = method_class(network.method)
-    method = cls(parse(cls.Params, network.facts["params"]))
-    assert isinstance(method, Walker)
-    return method.settled(settings, network.facts["confident"])
 
 
 def _target(
@@ -217,12 +206,6 @@ def _box(project: Project, job: Refine, network: Run | None, made_by: dict[str, 
         "job": json.loads(encode(dataclasses.replace(job, project="", run=None))),
     }
     return new_run(project.root, job.run, f"{source.run.id[:40]}-{job.refiner}", facts).views(job.views)
-
-
-def _of_maps(project: Project, source: Views, stem: str) -> str:
-    """Return the digest of an image's maps; those of others carry none of what made them."""
-    path = source.path(stem)
-    return read_stack(project, source, stem).facts.get("digest") or file_digest(path)
 
 
 def _pooled(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from engine.errors import UserError
 from engine.params import parse
 from engine.refiners import REFINERS
-from engine.store import Project, open_project, read_stack, source_of
+from engine.store import open_once, read_pixels, read_stack, source_of
 
 __all__ = ["refine_image"]
 
@@ -21,16 +20,14 @@ def refine_image(
     Returns:
         Why the image was passed over, or an empty string.
     """
-    project = _opened(project_path)
+    project = open_once(project_path)
     refiner = REFINERS[how["refiner"]]
     views = source_of(project.root, target)
     try:
         stack = read_stack(project, source_of(project.root, source), stem)
-        pixels = project.read(stem).pixels
+        pixels = read_pixels(project, stem)
     except UserError as error:
         return error.found
-    if pixels.shape[:2] != stack.size:
-        return "its size changed since the project was made; run `wsss relink` on its folder"
     settings = parse(refiner.settings, how["settings"])
     refined, trace = refiner.refine(stack, pixels, settings, keep=how["keep"])
     if trace is not None:
@@ -38,9 +35,3 @@ def refine_image(
     refined.facts["digest"] = digest
     refined.save(views.path(stem))
     return ""
-
-
-@functools.lru_cache(maxsize=1)
-def _opened(path: str) -> Project:
-    # A worker lives as long as its job, and opening a project of ten thousand images takes 0.3 s.
-    return open_project(path)

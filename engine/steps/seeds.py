@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -19,7 +18,18 @@ from engine.errors import UserError
 from engine.messages import Event, Progress, Said
 from engine.pace import Pace
 from engine.params import as_settings, parse
-from engine.store import Project, Run, Views, digest_of, file_digest, open_project, read_stack, source_of
+from engine.store import (
+    Project,
+    Run,
+    Views,
+    digest_of,
+    maps_digest,
+    open_once,
+    read_pixels,
+    read_stack,
+    source_of,
+    with_maps,
+)
 from engine.tags import UNKNOWN
 from engine.workers import run_pool
 
@@ -69,14 +79,7 @@ def seeds_of(
             f"For instance: `wsss train {method} --set seeds=cam`.",
         )
     source = source_of(project.root, seeds)
-    found = tuple(s for s in stems if source.path(s).is_file())
-    if not found:
-        raise UserError(
-            f"{source} has no maps of these images.",
-            f"It has maps of {len(source.stems())} image(s).",
-            f"Draw them with `wsss infer {source.run.id} -p {project.root.name}`.",
-        )
-    return source, found
+    return source, with_maps(source, stems)
 
 
 def settled(
@@ -110,7 +113,7 @@ def make_confident(
     made_by = {"source": str(source), "settings": as_settings(params)}
     todo = []
     for stem in stems:
-        of_maps = read_stack(project, source, stem).facts.get("digest") or file_digest(source.path(stem))
+        of_maps = maps_digest(source, stem, read_stack(project, source, stem))
         digest = digest_of([made_by, of_maps, project.image(stem).sha256])
         if _digest(folder / f"{stem}.npz") != digest:
             todo.append([str(project.root), str(source), run.id, stem, digest, as_settings(params)])
@@ -136,23 +139,22 @@ def label_seed(
     Returns:
         Why there is none, or an empty string.
     """
-    project = _opened(project_path)
+    project = open_once(project_path)
     stack = read_stack(project, source_of(project.root, source), stem)
     target = project.root / "runs" / run_id / _FOLDER / f"{stem}.npz"
-    why_not = ""
-    label = np.full(stack.size, 255, np.uint8)
-    try:
-        pixels = project.read(stem).pixels
-        if not stack.classes and (project.tags().row(stem) == UNKNOWN).any():
-            why_not = "it has no map, and tags that are not known, so nothing in it is surely background"
-        elif pixels.shape[:2] == stack.size:
-            label, _, _ = labels.confident(
-                pixels, stack.full(), stack.classes, parse(ConfidentParams, settings)
-            )
-        else:
-            why_not = "its size changed since the project was made; run `wsss relink` on its folder"
-    except UserError as error:
-        why_not = error.found
+    why_not, pixels = "", None
+    if not stack.classes and (project.tags().row(stem) == UNKNOWN).any():
+        why_not = "it has no map, and tags that are not known, so nothing in it is surely background"
+    else:
+        try:
+            pixels = read_pixels(project, stem)
+        except UserError as error:
+            why_not = error.found
+    if pixels is None:
+        label = np.full(stack.size, 255, np.uint8)
+    else:
+        params = parse(ConfidentParams, settings)
+        label, _, _ = labels.confident(pixels, stack.full(), stack.classes, params)
     target.parent.mkdir(exist_ok=True)
     write_npz(target, {"confident": label}, {"digest": digest})
     return why_not
@@ -161,12 +163,6 @@ def label_seed(
 def _words(params: ConfidentParams) -> str:
     cuts = [f"{rule.background} {rule.value:.3g}" for rule in params.rules()]
     return f"a class above {cuts[0]}, background below {cuts[1]}"
-
-
-@functools.lru_cache(maxsize=1)
-def _opened(path: str) -> Project:
-    # A worker lives as long as its job, and opening a project of ten thousand images takes 0.3 s.
-    return open_project(path)
 
 
 def _label(path: Path) -> NDArray[np.uint8]:

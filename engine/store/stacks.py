@@ -1,13 +1,19 @@
-"""The maps of one image, checked against the project they are used in."""
+"""The maps and the pixels of one image, checked against the project they are used in."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.errors import UserError
 from engine.results import CamStack
+from engine.store.digests import file_digest
 from engine.store.project import Project
 from engine.store.runs import Views
 
-__all__ = ["read_stack"]
+__all__ = ["maps_digest", "read_pixels", "read_stack", "with_maps"]
 
 
 def read_stack(project: Project, views: Views, stem: str) -> CamStack:
@@ -32,3 +38,37 @@ def read_stack(project: Project, views: Views, stem: str) -> CamStack:
     else:
         return stack
     raise UserError(found, wanted, f"Draw it again with `wsss infer {views.run.id} -p {project.root.name}`.")
+
+
+def read_pixels(project: Project, stem: str) -> NDArray[np.uint8]:
+    """Return the upright pixels of an image, [H, W, 3] uint8 of the size that the project knows.
+
+    Raises:
+        UserError: It cannot be read, or has another size by now; `found` says so as the end of a sentence.
+    """
+    image = project.image(stem)
+    pixels: NDArray[np.uint8] = project.read(stem).pixels
+    if pixels.shape[:2] != (image.height, image.width):
+        raise UserError("its size changed since the project was made; run `wsss relink` on its folder")
+    return pixels
+
+
+def maps_digest(views: Views, stem: str, stack: CamStack) -> str:
+    """Return the digest of an image's maps; those of others carry none of what made them."""
+    return str(stack.facts.get("digest") or file_digest(views.path(stem)))
+
+
+def with_maps(views: Views, stems: Sequence[str]) -> tuple[str, ...]:
+    """Return the images that have maps.
+
+    Raises:
+        UserError: None has.
+    """
+    found = tuple(s for s in stems if views.path(s).is_file())
+    if not found:
+        raise UserError(
+            f"{views} has no maps of these images.",
+            f"It has maps of {len(views.stems())} image(s).",
+            f"Draw them with `wsss infer {views.run.id}`, or choose another split.",
+        )
+    return found

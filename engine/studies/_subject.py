@@ -15,7 +15,7 @@ from engine.nets.classifier import Classifier
 from engine.pace import Pace
 from engine.params import as_settings, text_of
 from engine.results import Figure, Panel
-from engine.store import Project, Run, file_digest
+from engine.store import Project, Run, file_digest, read_pixels
 from engine.work import never
 
 __all__ = ["Subject", "each_image", "figure", "named_class", "named_image", "nothing_climbed", "tagged"]
@@ -74,17 +74,10 @@ def each_image(
     pace = Pace(len(chosen))
     yield Progress(done=0, total=len(chosen), phase="images")
     for done, stem in enumerate(chosen, start=1):
-        image = project.image(stem)
-        why = ""
         try:
-            pixels = project.read(stem).pixels
+            pixels = read_pixels(project, stem)
         except UserError as error:
-            why = error.found
-        else:
-            if pixels.shape[:2] != (image.height, image.width):
-                why = "its size changed since the project was made; run `wsss relink` on its folder"
-        if why:
-            yield Said(text=f"{stem} was passed over: {why}", level="warning")
+            yield Said(text=f"{stem} was passed over: {error.found}", level="warning")
         else:
             look(Shot(stem, pixels, tags.row(stem)))
             seen.append(stem)
