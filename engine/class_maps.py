@@ -23,9 +23,11 @@ __all__ = [
     "CamViews",
     "Cell",
     "PredictedAbove",
+    "Seen",
     "Shot",
     "check_scales",
     "class_maps",
+    "fused_maps",
     "wanted_classes",
 ]
 
@@ -38,6 +40,9 @@ class Shot:
     pixels: NDArray[np.uint8]
     tags: NDArray[np.int8]
 
+
+# Scores (logits) [B, C] of a batch, and what draws the maps [B, K, h, w] of K classes of it.
+Seen = tuple[Tensor, Callable[[list[int]], Tensor]]
 
 # Settings of every method that draws maps.
 PredictedAbove = Annotated[float, Spec("Score from which a class counts as predicted.", low=0, high=1)]
@@ -117,6 +122,42 @@ def class_maps(
         views: How they are drawn.
         probabilities: From scores [B, C] to [B, C] in [0, 1]: sigmoid, or softmax over the classes.
     """
+
+    def see(images: Tensor) -> Seen:
+        features = net.features(images)  # [B, D, h, w]
+
+        def draw(classes: list[int]) -> Tensor:
+            weights = (
+                net.weight_of(classes)
+                if views.kind == "cam"
+                else maps.channel_weights(features, net.scores, classes, views.kind)
+            )
+            return maps.cam(features, weights)
+
+        return net.scores(features), draw
+
+    yield from fused_maps(net, shots, views, see, probabilities, {"kind": views.kind})
+
+
+def fused_maps(
+    net: Classifier,
+    shots: Sequence[Shot],
+    views: Any,
+    see: Callable[[Tensor], Seen],
+    probabilities: Callable[[Tensor], Tensor],
+    facts: dict[str, Any],
+) -> Iterator[tuple[str, CamStack]]:
+    """Yield the maps of images of one size, all scales and the mirror image fused, however they are drawn.
+
+    Args:
+        net: The network, in eval mode.
+        shots: Images of the same size.
+        views: Settings with `scales`, `flip`, `classes`, `predicted_above`, `alignment` and `cell`.
+        see: From normalised images [B, 3, h, w] to their scores (logits) [B, C], and to what draws
+            the maps [B, K, h, w] >= 0 of K classes.
+        probabilities: See `class_maps`.
+        facts: What the stacks say of themselves beside the settings above.
+    """
     size = shots[0].pixels.shape[:2]
     device = next(net.parameters()).device
     pixels = (
@@ -132,18 +173,13 @@ def class_maps(
         images = prep.normalise(resized(pixels, scaled).float() / 255)  # [B, 3, h, w]
         if views.flip:
             images = torch.cat([images, images.flip(3)])  # [2B, 3, h, w]
-        features = net.features(images)  # [B or 2B, D, h, w]
+        logits, draw = see(images)
         if scores is None:
-            scores = probabilities(net.scores(features)).unflatten(0, (-1, len(shots))).mean(0)  # [B, C]
+            scores = probabilities(logits).unflatten(0, (-1, len(shots))).mean(0)  # [B, C]
             drawn = _classes(shots, scores, views)
             if not drawn:
                 break
-        weights = (
-            net.weight_of(drawn)
-            if views.kind == "cam"
-            else maps.channel_weights(features, net.scores, drawn, views.kind)
-        )
-        found = maps.cam(features, weights)  # [B or 2B, K, h, w]
+        found = draw(drawn)  # [B or 2B, K, h, w]
         total = maps.on_grid(
             total,
             found.split(len(shots)),
@@ -155,10 +191,10 @@ def class_maps(
             official=views.alignment == "official",
         )
     assert scores is not None
-    yield from _stacks(shots, size, drawn, total, scores, views)
+    yield from _stacks(shots, size, drawn, total, scores, views, facts)
 
 
-def _classes(shots: Sequence[Shot], scores: Tensor, views: CamViews) -> list[int]:
+def _classes(shots: Sequence[Shot], scores: Tensor, views: Any) -> list[int]:
     """Return the classes that at least one of the images wants, ascending."""
     wanted = set()
     for n, shot in enumerate(shots):
@@ -172,7 +208,8 @@ def _stacks(
     drawn: list[int],
     total: Tensor | None,
     scores: Tensor,
-    views: CamViews,
+    views: Any,
+    facts: dict[str, Any],
 ) -> Iterator[tuple[str, CamStack]]:
     grid = maps.grid_size(size, views.cell)
     for n, shot in enumerate(shots):
@@ -192,7 +229,7 @@ def _stacks(
                 cell=float(views.cell),
                 origin=0.0 if views.alignment == "centred" else (views.cell - 1) / 2,
                 scores=scores[n].cpu().numpy().astype(np.float32),
-                facts={"kind": views.kind, "alignment": views.alignment, "classes": views.classes},
+                facts={**facts, "alignment": views.alignment, "classes": views.classes},
             ),
         )
 

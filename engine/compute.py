@@ -5,14 +5,25 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
+from torch import Tensor, distributed
 
 from engine.errors import UserError
 
-__all__ = ["cores", "describe", "device", "generator", "loader_workers", "precision", "seed_of", "threads"]
+__all__ = [
+    "cores",
+    "describe",
+    "device",
+    "gathered",
+    "generator",
+    "loader_workers",
+    "precision",
+    "seed_of",
+    "threads",
+]
 
 Precision = Literal["32-true", "bf16-mixed"]
 
@@ -119,6 +130,29 @@ def generator(seed: int, *keys: int | str) -> torch.Generator:
     process that draws it.
     """
     return torch.Generator().manual_seed(seed_of(seed, *keys))
+
+
+def gathered(parts: Iterable[Tensor]) -> list[Tensor]:
+    """Return tensors joined over all ranks along their first axis, in the order of the ranks.
+
+    Every rank calls it with the same number of parts of the same kinds; their lengths may differ from rank to rank.
+    """
+    mine = list(parts)
+    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+        return mine
+    world = distributed.get_world_size()
+    found = []
+    for part in mine:
+        length = torch.tensor([len(part)], device=part.device)
+        lengths = [torch.zeros_like(length) for _ in range(world)]
+        distributed.all_gather(lengths, length)
+        most = max(int(n) for n in lengths)
+        padded = part.new_zeros(most, *part.shape[1:])
+        padded[: len(part)] = part
+        every = [torch.empty_like(padded) for _ in range(world)]
+        distributed.all_gather(every, padded.contiguous())
+        found.append(torch.cat([rows[: int(n)] for rows, n in zip(every, lengths, strict=True)]))
+    return found
 
 
 def describe() -> dict[str, Any]:
