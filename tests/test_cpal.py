@@ -16,10 +16,10 @@ from engine.errors import UserError
 from engine.method import Batch, Clock
 from engine.methods import method_class
 from engine.methods.cpal import Cpal, Params, Views, _inside
-from engine.nets.bank import image_key
 from engine.nets.prototype_net import PrototypeNet
 from engine.params import parse
 from engine.prototypes import nearest, prototype_maps, soft_weights
+from engine.results import image_key
 
 SMALL = {"backbone": "tiny_cnn", "pretrained": False, "dim": 24, "length": 40, "clusters": 6, "neighbours": 3}
 TARGETS = torch.tensor([[1, 0, 1], [0, 1, -1], [0, 0, 1], [0, 0, 0]], dtype=torch.int8)

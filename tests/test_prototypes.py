@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from engine.nets.bank import Entries, SupportBank, image_key
+from engine.nets.bank import Entries, SupportBank
 from engine.prototypes import (
     claim,
     cosines,
@@ -17,6 +17,7 @@ from engine.prototypes import (
     prototype_maps,
     soft_weights,
 )
+from engine.results import image_key
 
 
 def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -36,12 +36,12 @@ from engine.class_maps import Alignment, Cell, PredictedAbove, Seen, Shot, check
 from engine.compute import gathered
 from engine.errors import UserError
 from engine.method import Batch, ClassifierMethod, ClassifierParams, Clock, Losses
-from engine.nets.bank import Entries, image_key
+from engine.nets.bank import Entries
 from engine.nets.prototype_net import PrototypeNet
 from engine.nets.weights import Weights
 from engine.params import Spec
 from engine.prototypes import Mode
-from engine.results import CamStack
+from engine.results import CamStack, image_key
 
 __all__ = ["METHOD", "Cpal", "Params", "Views"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 
 from engine.prototypes import kmeans
 
-__all__ = ["Entries", "SupportBank", "image_key"]
+__all__ = ["Entries", "SupportBank"]
 
 
 class Entries(NamedTuple):
@@ -34,11 +33,6 @@ class Entries(NamedTuple):
     scores: Tensor
     areas: Tensor
     centres: Tensor
-
-
-def image_key(stem: str) -> int:
-    """Return the number by which a bank knows an image: 63 bits of a hash of its name."""
-    return int.from_bytes(hashlib.blake2b(stem.encode(), digest_size=8).digest(), "big") >> 1
 
 
 class SupportBank(nn.Module):

@@ -1,0 +1,183 @@
+"""What a network with a support bank sees in one image, and the bank itself, read without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from engine.arrays import read_npz, write_npz
+from engine.errors import UserError
+
+__all__ = ["PrototypeBank", "PrototypeView", "image_key"]
+
+_MAX_SIDE = 1 << 16
+
+
+def image_key(stem: str) -> int:
+    """Return the number by which a bank knows an image: 63 bits of a hash of its name."""
+    return int.from_bytes(hashlib.blake2b(stem.encode(), digest_size=8).digest(), "big") >> 1
+
+
+@dataclass(frozen=True, eq=False)
+class PrototypeView:
+    """One pass of the network over one image: all that its maps are made of.
+
+    Attributes:
+        image: Stem of the image.
+        size: (H, W) of the upright image in px.
+        classes: 0-based project class of each map, ascending.
+        maps: [K, h, w] float16 in [0, 1], class activation maps divided by their peaks.
+        features: [D, h, w] float16, the embedding z.
+        cell: Side of a cell in px.
+        origin: Pixel coordinate, along both axes, on which cell 0 is centred.
+        scores: [C] float32 in [0, 1], the classifier's score of every class.
+        facts: JSON facts, `digest` of what made it among them.
+    """
+
+    image: str
+    size: tuple[int, int]
+    classes: tuple[int, ...]
+    maps: NDArray[np.float16]
+    features: NDArray[np.float16]
+    cell: float
+    origin: float
+    scores: NDArray[np.float32]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    KIND = "prototypes"
+
+    def __post_init__(self) -> None:
+        if any(b <= a for a, b in pairwise((-1, *self.classes))) or max(self.classes, default=0) > 253:
+            raise ValueError(f"the classes {self.classes[:5]} are not ascending indexes from 0 to 253")
+        if not (math.isfinite(self.cell) and self.cell > 0 and math.isfinite(self.origin)):
+            raise ValueError(f"cells of {self.cell} px from {self.origin} px")
+        if self.features.ndim != 3 or 0 in self.features.shape:
+            raise ValueError(f"features {self.features.shape}")
+        if self.maps.shape != (len(self.classes), *self.features.shape[1:]):
+            raise ValueError(f"{len(self.classes)} classes, maps {self.maps.shape}")
+        if not (np.isfinite(self.maps).all() and np.isfinite(self.features).all()):
+            raise ValueError("maps or features hold no numbers")
+
+    def save(self, path: Path) -> None:
+        """Write the view as one npz file, atomically."""
+        arrays: dict[str, NDArray[Any]] = {
+            "maps": self.maps,
+            "features": self.features,
+            "scores": self.scores,
+            "classes": np.asarray(self.classes, np.int32),
+        }
+        facts = {
+            "kind": self.KIND,
+            "image": self.image,
+            "size": list(self.size),
+            "cell": self.cell,
+            "origin": self.origin,
+            "facts": self.facts,
+        }
+        write_npz(path, arrays, facts)
+
+    @classmethod
+    def load(cls, path: Path) -> PrototypeView:
+        """Read a view.
+
+        Raises:
+            FileNotFoundError: There is none.
+            UserError: The file is damaged or holds something else.
+        """
+        arrays, facts = read_npz(path)
+        try:
+            if facts["kind"] != cls.KIND:
+                raise ValueError(f"it holds {facts['kind']!r}"[:100])
+            height, width = (int(v) for v in facts["size"])
+            if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
+                raise ValueError(f"it claims an image of {height} x {width} px")
+            return cls(
+                image=str(facts["image"]),
+                size=(height, width),
+                classes=tuple(int(c) for c in arrays["classes"]),
+                maps=arrays["maps"].astype(np.float16, copy=False),
+                features=arrays["features"].astype(np.float16, copy=False),
+                cell=float(facts["cell"]),
+                origin=float(facts["origin"]),
+                scores=arrays["scores"].astype(np.float32, copy=False),
+                facts=dict(facts["facts"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(
+                f"{path} is not a view of prototypes: {error}.",
+                "Files written by `wsss prototypes` are read.",
+                "Draw it again for this image.",
+            ) from None
+
+
+@dataclass(frozen=True, eq=False)
+class PrototypeBank:
+    """The support bank of a trained run: rows, where they come from, and the prototypes made of them.
+
+    Attributes:
+        rows: [C, L, D] float16; of class n the first `filled[n]` are there.
+        filled: [C] int64.
+        keys: [C, L] int64, `image_key` of the image of each row.
+        steps: [C, L] int32, training step at which each row came in.
+        scores, areas: [C, L] float32 in [0, 1], the classifier's score and the seed's share of the crop.
+        centres: [C, L, 2] float32 in [0, 1], (y, x) of the seed's centre in the crop.
+        mean: [C, D] float32, running mean of what came in.
+        prototypes: [C, N, D] float32 of length 1; of class n the first `count[n]` are there.
+        count: [C] int64.
+        member: [C, L] int32, prototype of each row, -1 for rows that came later.
+        of_instance, of_prototype: [D, D] float32, projections of the positiveness.
+    """
+
+    rows: NDArray[np.float16]
+    filled: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    steps: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    areas: NDArray[np.float32]
+    centres: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    prototypes: NDArray[np.float32]
+    count: NDArray[np.int64]
+    member: NDArray[np.int32]
+    of_instance: NDArray[np.float32]
+    of_prototype: NDArray[np.float32]
+
+    @classmethod
+    def load(cls, path: Path) -> PrototypeBank:
+        """Read the bank out of a run's weights, and nothing else of them.
+
+        Raises:
+            FileNotFoundError: There are no weights.
+            UserError: They are damaged, or those of a method without a bank.
+        """
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        names = {n: f"bank.{n}" for n in cls.__dataclass_fields__ if n not in ("filled",)}
+        names |= {n: f"{n}.weight" for n in ("of_instance", "of_prototype")}
+        try:
+            with safe_open(path, framework="numpy") as file:
+                there = set(file.keys())
+                if not set(names.values()) <= there:
+                    raise ValueError("it holds no support bank")
+                found = {name: file.get_tensor(key) for name, key in names.items()}
+                pushes = file.get_tensor("bank.pushes")
+            classes, length, dim = found["rows"].shape
+            if any(found[n].shape[:2] != (classes, length) for n in ("keys", "steps", "member", "centres")):
+                raise ValueError("its parts do not fit together")
+            if found["mean"].shape != (classes, dim) or found["of_instance"].shape != (dim, dim):
+                raise ValueError("its parts do not fit together")
+            return cls(filled=np.clip(pushes, 0, length), **found)
+        except (SafetensorError, ValueError, KeyError, OSError) as error:
+            raise UserError(
+                f"{path} cannot be read as a support bank: {error}.",
+                "The weights of a run of `cpal` have one.",
+                "Choose such a run, or train one: `wsss train cpal`.",
+            ) from None
