@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arrays import read_npz, write_npz
-from engine.errors import UserError
+from engine.arrays import write_npz
+from engine.results import stored
 
 __all__ = ["CamStack", "enlarge"]
 
@@ -52,10 +50,8 @@ class CamStack:
 
     def __post_init__(self) -> None:
         k = len(self.classes)
-        if any(b <= a for a, b in pairwise((-1, *self.classes))) or max(self.classes, default=0) > 253:
-            raise ValueError(f"the classes {self.classes[:5]} are not ascending indexes from 0 to 253")
-        if not (math.isfinite(self.cell) and self.cell > 0 and math.isfinite(self.origin)):
-            raise ValueError(f"cells of {self.cell} px from {self.origin} px")
+        stored.check_classes(self.classes)
+        stored.check_cells(self.cell, self.origin)
         if self.maps.ndim != 3 or self.maps.shape[0] != k or self.peaks.shape != (k,):
             raise ValueError(f"{k} classes, maps {self.maps.shape}, peaks {self.peaks.shape}")
         if k and (0 in self.maps.shape or not np.isfinite(self.maps).all()):
@@ -102,32 +98,23 @@ class CamStack:
             FileNotFoundError: There is none.
             UserError: The file is damaged or holds something else.
         """
-        arrays, facts = read_npz(path)
-        try:
-            if facts["kind"] != cls.KIND:
-                raise ValueError(f"it holds {facts['kind']!r}"[:100])
-            background = arrays.get("background")
-            height, width = (int(v) for v in facts["size"])
-            if not (0 < height <= 1 << 16 and 0 < width <= 1 << 16):
-                raise ValueError(f"it claims an image of {height} x {width} px")
-            return cls(
-                image=str(facts["image"]),
-                size=(height, width),
-                classes=tuple(int(c) for c in arrays["classes"]),
-                maps=arrays["maps"].astype(np.float16, copy=False),
-                peaks=arrays["peaks"].astype(np.float32, copy=False),
-                cell=float(facts["cell"]),
-                origin=float(facts["origin"]),
-                scores=arrays["scores"].astype(np.float32, copy=False),
-                background=None if background is None else background.astype(np.float16, copy=False),
-                facts=dict(facts["facts"]),
-            )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise UserError(
-                f"{path} is not a stack of class activation maps: {error}.",
-                "Files written by `wsss infer` are read.",
-                "Run `wsss infer` again for this image.",
-            ) from None
+        return stored.load(path, cls.KIND, cls._built, "class activation maps", "infer")
+
+    @classmethod
+    def _built(cls, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> CamStack:
+        background = arrays.get("background")
+        return cls(
+            image=str(facts["image"]),
+            size=stored.size_of(facts["size"]),
+            classes=tuple(int(c) for c in arrays["classes"]),
+            maps=arrays["maps"].astype(np.float16, copy=False),
+            peaks=arrays["peaks"].astype(np.float32, copy=False),
+            cell=float(facts["cell"]),
+            origin=float(facts["origin"]),
+            scores=arrays["scores"].astype(np.float32, copy=False),
+            background=None if background is None else background.astype(np.float16, copy=False),
+            facts=dict(facts["facts"]),
+        )
 
 
 def enlarge(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from engine.arrays import read_npz, write_npz
+from engine.arrays import write_npz
 from engine.errors import UserError
+from engine.results import stored
 
 __all__ = ["PrototypeBank", "PrototypeView", "image_key"]
-
-_MAX_SIDE = 1 << 16
 
 
 def image_key(stem: str) -> int:
@@ -55,10 +52,8 @@ class PrototypeView:
     KIND = "prototypes"
 
     def __post_init__(self) -> None:
-        if any(b <= a for a, b in pairwise((-1, *self.classes))) or max(self.classes, default=0) > 253:
-            raise ValueError(f"the classes {self.classes[:5]} are not ascending indexes from 0 to 253")
-        if not (math.isfinite(self.cell) and self.cell > 0 and math.isfinite(self.origin)):
-            raise ValueError(f"cells of {self.cell} px from {self.origin} px")
+        stored.check_classes(self.classes)
+        stored.check_cells(self.cell, self.origin)
         if self.features.ndim != 3 or 0 in self.features.shape:
             raise ValueError(f"features {self.features.shape}")
         if self.maps.shape != (len(self.classes), *self.features.shape[1:]):
@@ -92,30 +87,21 @@ class PrototypeView:
             FileNotFoundError: There is none.
             UserError: The file is damaged or holds something else.
         """
-        arrays, facts = read_npz(path)
-        try:
-            if facts["kind"] != cls.KIND:
-                raise ValueError(f"it holds {facts['kind']!r}"[:100])
-            height, width = (int(v) for v in facts["size"])
-            if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
-                raise ValueError(f"it claims an image of {height} x {width} px")
-            return cls(
-                image=str(facts["image"]),
-                size=(height, width),
-                classes=tuple(int(c) for c in arrays["classes"]),
-                maps=arrays["maps"].astype(np.float16, copy=False),
-                features=arrays["features"].astype(np.float16, copy=False),
-                cell=float(facts["cell"]),
-                origin=float(facts["origin"]),
-                scores=arrays["scores"].astype(np.float32, copy=False),
-                facts=dict(facts["facts"]),
-            )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise UserError(
-                f"{path} is not a view of prototypes: {error}.",
-                "Files written by `wsss prototypes` are read.",
-                "Draw it again for this image.",
-            ) from None
+        return stored.load(path, cls.KIND, cls._built, "a view of prototypes", "prototypes")
+
+    @classmethod
+    def _built(cls, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> PrototypeView:
+        return cls(
+            image=str(facts["image"]),
+            size=stored.size_of(facts["size"]),
+            classes=tuple(int(c) for c in arrays["classes"]),
+            maps=arrays["maps"].astype(np.float16, copy=False),
+            features=arrays["features"].astype(np.float16, copy=False),
+            cell=float(facts["cell"]),
+            origin=float(facts["origin"]),
+            scores=arrays["scores"].astype(np.float32, copy=False),
+            facts=dict(facts["facts"]),
+        )
 
 
 @dataclass(frozen=True, eq=False)

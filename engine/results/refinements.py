@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arrays import read_npz, write_npz
-from engine.errors import UserError
+from engine.arrays import write_npz
+from engine.results import stored
 
 __all__ = ["InstanceSet", "RefineTrace"]
 
 _FIELDS = {"edge": 2, "displacement": 3, "affinity": 3, "confident": 2, "centroids": 4}
-_MAX_SIDE = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +59,10 @@ class RefineTrace:
 
     def __post_init__(self) -> None:
         k = len(self.classes)
-        if any(b <= a for a, b in pairwise((-1, *self.classes))) or max(self.classes, default=0) > 253:
-            raise ValueError(f"the classes {self.classes[:5]} are not ascending indexes from 0 to 253")
+        stored.check_classes(self.classes)
+        stored.check_cells(self.cell, self.origin)
         if any(b <= a for a, b in pairwise((-1, *self.at))) or not self.at:
             raise ValueError(f"the stages {self.at[:5]} are not ascending")
-        if not (math.isfinite(self.cell) and self.cell > 0 and math.isfinite(self.origin)):
-            raise ValueError(f"cells of {self.cell} px from {self.origin} px")
         if self.stages.ndim != 4 or self.stages.shape[:2] != (len(self.at), k + 1) or 0 in self.stages.shape:
             raise ValueError(f"{len(self.at)} stages of {k + 1} scores are {self.stages.shape}")
         if self.energy is not None and self.energy.shape != (len(self.at),):
@@ -105,26 +101,24 @@ class RefineTrace:
             FileNotFoundError: There is none.
             UserError: The file is damaged or holds something else.
         """
-        arrays, facts = read_npz(path)
-        try:
-            if facts["kind"] != cls.KIND:
-                raise ValueError(f"it holds {facts['kind']!r}"[:100])
-            return cls(
-                image=str(facts["image"]),
-                size=_size(facts["size"]),
-                classes=tuple(int(c) for c in arrays["classes"]),
-                refiner=str(facts["refiner"])[:64],
-                at=tuple(int(t) for t in arrays["at"]),
-                stages=arrays["stages"].astype(np.float16, copy=False),
-                cell=float(facts["cell"]),
-                origin=float(facts["origin"]),
-                energy=arrays["energy"].astype(np.float64, copy=False) if "energy" in arrays else None,
-                fields={name: arrays[name] for name in _FIELDS if name in arrays},
-                radius=int(facts["radius"]),
-                facts=dict(facts["facts"]),
-            )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise _damaged(path, "the stages of a refinement", error) from None
+        return stored.load(path, cls.KIND, cls._built, "the stages of a refinement", "refine")
+
+    @classmethod
+    def _built(cls, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> RefineTrace:
+        return cls(
+            image=str(facts["image"]),
+            size=stored.size_of(facts["size"]),
+            classes=tuple(int(c) for c in arrays["classes"]),
+            refiner=str(facts["refiner"])[:64],
+            at=tuple(int(t) for t in arrays["at"]),
+            stages=arrays["stages"].astype(np.float16, copy=False),
+            cell=float(facts["cell"]),
+            origin=float(facts["origin"]),
+            energy=arrays["energy"].astype(np.float64, copy=False) if "energy" in arrays else None,
+            fields={name: arrays[name] for name in _FIELDS if name in arrays},
+            radius=int(facts["radius"]),
+            facts=dict(facts["facts"]),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +143,7 @@ class InstanceSet:
 
     def __post_init__(self) -> None:
         count = len(self.classes)
-        if self.ids.ndim != 2 or not self.ids.size or max(self.ids.shape) > _MAX_SIDE:
+        if self.ids.ndim != 2 or not self.ids.size or max(self.ids.shape) > stored.MAX_SIDE:
             raise ValueError(f"instances of an image {self.ids.shape}")
         if self.classes.shape != (count,) or self.scores.shape != (count,) or int(self.ids.max()) > count:
             raise ValueError(f"{int(self.ids.max())} instances, {count} classes, scores {self.scores.shape}")
@@ -167,31 +161,14 @@ class InstanceSet:
             FileNotFoundError: There are none.
             UserError: The file is damaged or holds something else.
         """
-        arrays, facts = read_npz(path)
-        try:
-            if facts["kind"] != cls.KIND:
-                raise ValueError(f"it holds {facts['kind']!r}"[:100])
-            return cls(
-                image=str(facts["image"]),
-                ids=arrays["ids"].astype(np.uint16, copy=False),
-                classes=arrays["classes"].astype(np.int32, copy=False),
-                scores=arrays["scores"].astype(np.float32, copy=False),
-                facts=dict(facts["facts"]),
-            )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise _damaged(path, "a set of instances", error) from None
+        return stored.load(path, cls.KIND, cls._built, "a set of instances", "refine")
 
-
-def _size(value: Any) -> tuple[int, int]:
-    height, width = (int(v) for v in value)
-    if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
-        raise ValueError(f"it claims an image of {height} x {width} px")
-    return height, width
-
-
-def _damaged(path: Path, what: str, error: Exception) -> UserError:
-    return UserError(
-        f"{path} does not hold {what}: {error}.",
-        "Files written by `wsss refine` are read.",
-        "Run `wsss refine` again for this image.",
-    )
+    @classmethod
+    def _built(cls, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> InstanceSet:
+        return cls(
+            image=str(facts["image"]),
+            ids=arrays["ids"].astype(np.uint16, copy=False),
+            classes=arrays["classes"].astype(np.int32, copy=False),
+            scores=arrays["scores"].astype(np.float32, copy=False),
+            facts=dict(facts["facts"]),
+        )
