@@ -91,6 +91,13 @@ class SeedParams:
             main=True,
         ),
     ] = None
+    corrected: Annotated[
+        Literal["approved", "all", "none"],
+        Spec(
+            "Masks that people corrected stand in for the labels of their images, unsure pixels left out. Approved "
+            "ones by default: of a mask that somebody is at work on, half the pixels are still the engine's proposal."
+        ),
+    ] = "approved"
 
     def __post_init__(self) -> None:
         if self.backbone == "tiny_cnn" and self.pretrained:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from engine.display import screen
 
-PAGES = ("tags", "train", "explore", "climb", "refine", "export")
+PAGES = ("tags", "train", "explore", "climb", "refine", "correct", "export")
 
 
 def main(demo: Path) -> None:

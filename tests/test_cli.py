@@ -47,6 +47,7 @@ FULL: tuple[Job, ...] = (
         keep=True,
         **WORK,
     ),
+    messages.Prototypes(project="pets", run="mine", split="val", images=("a", "b"), views="other", **WORK),
     messages.Methods(),
     messages.Train(
         project="pets",
@@ -91,9 +92,11 @@ FULL: tuple[Job, ...] = (
     messages.Boxes(project="pets", source="first", truth_boxes="boxes.csv", split="val", side=0),
     messages.Evaluate(project="pets", source="first", sweep=True, split="val", threshold=0.25, stages=True),
     messages.Evaluate(project="pets", labels="soft"),
+    messages.Evaluate(project="pets", labels="corrected", only="approved"),
+    messages.Queue(project="pets", order="change", labels="soft", source="first", others=("a", "b/c"), split="val", seed=3),
     messages.Export(
         project="pets", labels="soft", format="voc", out="out dir", only="approved", split="val", overwrite=True,
-        dry_run=True,
+        dry_run=True, instances="box/default", settings={"segmentation": "rle"},
     ),
     messages.Import(project="pets", format="png", path="masks", name="theirs"),
     messages.Rerun(project="pets", run="first", **WORK),

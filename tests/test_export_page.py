@@ -9,16 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from PIL import Image as Pillow
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
 from engine import run as engine_run
+from engine.atomic import write_json
+from engine.edits import EditRoom
+from engine.formats import formats
 from engine.messages import Evaluate, Export, Failed, Finished, Import, Job
-from engine.store import label_set, label_sets
+from engine.results import InstanceSet
+from engine.store import label_set, label_sets, new_run
 from engine.store.truth import read_truth
 from wsss_napari.confusion import ConfusionPicture, cell_sentence
 from wsss_napari.desk import desk_of
-from wsss_napari.pages.export import ExportPage
+from wsss_napari.format_choice import FormatChoice, lacks
+from wsss_napari.pages.export import APPROVED, CORRECTED, ExportPage
 from wsss_napari.pages.measure import summary
 
 FAKE = runpy.run_path(str(Path(__file__).with_name("fake_engine.py")))
@@ -265,3 +271,174 @@ def test_events_of_other_jobs_do_not_end_ours(ready):
     (job,) = ready.desk.engine.given(Export)
     ready.desk.engine.end(job.id, Finished(result={"out": job.out, "images": 6, "lost": []}))
     assert ready.export_button.isEnabled()
+
+
+def correct(project, stem, state):
+    """Paint one pixel of an image and give it a state."""
+    with EditRoom.open(project) as room:
+        sheet = room.load(stem, ("first", label_set(project.root, project.colours, "first").read(stem)))
+        room.commit(sheet, "Brush", "brush", (40, 60, 41, 61), np.full((1, 1), 255, np.uint8))
+        room.set_state(stem, state)
+
+
+def test_approved_and_corrected_masks_are_offered_with_their_numbers(page, labelled):
+    page.session.open(labelled.root)
+    page.enter()
+    assert page.what.findData(APPROVED) < 0 and page.what.findData(CORRECTED) < 0
+    stems = labelled.usable
+    correct(labelled, stems[0], "approved")
+    correct(labelled, stems[1], "needs review")
+    correct(labelled, stems[2], "rejected")
+    page.enter()
+    words = {page.what.itemData(i): page.what.itemText(i) for i in range(page.what.count())}
+    assert words[APPROVED] == "Approved masks (1)"
+    assert words[CORRECTED] == "Corrected masks, approved or not (2)", "what was rejected is not handed on"
+    page.what.setCurrentIndex(page.what.findData(APPROVED))
+    job = page.job()
+    assert (job.labels, job.only) == ("corrected", "approved")
+    assert "--labels corrected" in page.command() and "--only approved" in page.command()
+    page.what.setCurrentIndex(page.what.findData(CORRECTED))
+    assert (page.job().labels, page.job().only) == ("corrected", "all")
+    page.what.setCurrentIndex(page.what.findData("first"))
+    assert (page.job().labels, page.job().only) == ("first", "all")
+
+
+def test_approved_masks_are_checked_and_exported_alone(ready, qtbot):
+    project = ready.session.project
+    correct(project, project.usable[3], "approved")
+    ready.enter()
+    ready.format.choose("png")
+    ready.what.setCurrentIndex(ready.what.findData(APPROVED))
+    ready.check()
+    qtbot.waitUntil(lambda: "Nothing was written yet" in ready.report.text())
+    assert "Left out" in ready.report.text() and ">5<" in ready.report.text()
+    out = Path(ready.folder.line.text())
+    ready.export()
+    qtbot.waitUntil(lambda: ready.done.isVisible())
+    assert [p.stem for p in out.glob("*.png")] == [project.usable[3]]
+    assert np.asarray(Pillow.open(out / f"{project.usable[3]}.png"))[40, 60] == 255
+
+
+def test_a_damaged_journal_is_told_and_labels_can_be_exported_still(ready):
+    project = ready.session.project
+    correct(project, project.usable[0], "approved")
+    (project.root / "edits.sqlite").write_bytes(b"")
+    ready.enter()
+    assert ready.what.findData(APPROVED) < 0 and "Correct page" in ready.report.text()
+    assert ready.export_button.isEnabled() and ready.what.currentData() == "first"
+
+
+def test_every_format_says_in_its_row_what_it_cannot_hold():
+    every = formats()
+    lines = {name: lacks(form, every) for name, form in every.items()}
+    for name, form in every.items():
+        if form.loses:
+            assert lines[name].removeprefix("Cannot hold: ").rstrip() and "Cannot hold" in lines[name]
+    masks = [lines[name] for name, form in every.items() if form.kind == "masks"]
+    assert len(set(masks)) > len(masks) // 2, "what sets a format apart comes first"
+
+
+def test_the_list_of_formats_is_painted_in_two_lines(qtbot):
+    box = FormatChoice()
+    qtbot.addWidget(box)
+    assert box.currentData() == "voc" and box.count() == len(formats())
+    assert [box.itemData(i) for i in range(box.count())][-2:] == ["irn-cam", "psa-cam"], "masks come first"
+    box.resize(200, 30)
+    box.show()
+    box.showPopup()
+    view = box.view()
+    rows = view.grab().toImage()
+    assert view.width() >= 400 and view.sizeHintForRow(0) > 2 * box.fontMetrics().height()
+    assert rows.height() > 40
+    assert "Not in it:" in box.itemData(0, Qt.ItemDataRole.ToolTipRole)
+    box.hidePopup()
+
+
+def test_options_of_a_format_are_offered_and_travel_with_the_job(ready):
+    named = [n for n, f in formats().items() if f.options is not None and f.kind == "masks"]
+    assert named, "at least one format has options"
+    for name in named:
+        ready.format.choose(name)
+        options = ready._options
+        assert options is not None and options.isVisible() and ready.job().settings == {}
+        field = next(f for f in options.fields if f.choices or isinstance(f.default, bool))
+        other = (
+            not field.default
+            if isinstance(field.default, bool)
+            else next(c for c in field.choices if c != field.default)
+        )
+        options.set_values({field.name: other})
+        assert ready.job().settings == {field.name: other}
+        assert f"--set {field.name}=" in ready.command()
+    ready.format.choose("png" if formats()["png"].options is None else "npz")
+    assert ready._options is None and ready.job().settings == {}
+
+
+def test_instances_are_asked_for_where_there_are_some_and_a_format_holds_objects(ready):
+    project = ready.session.project
+    ready.format.choose("coco")
+    assert not ready.instances.isVisible() and ready.job().instances is None
+    run = new_run(project.root, None, "irn", {"method": "irn"})
+    path = run.views().path(project.usable[0], InstanceSet.KIND)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    write_json(run.views().folder / "views.json", {})
+    ready.enter()
+    assert ready.instances.isVisible() and ready.job().instances is None
+    ready.instances.setCurrentIndex(1)
+    assert ready.job().instances == str(run.views())
+    ready.format.choose("png")
+    assert not ready.instances.isVisible() and ready.job().instances is None
+
+
+HOSTILE = {
+    "coco": ("annotations.json", b'{"images": [' + b"[" * 100_000),
+    "coco-panoptic": ("panoptic.json", b'{"images": NaN}'),
+    "cvat": ("annotations.xml", b'<!DOCTYPE a [<!ENTITY b "bbbb">]><annotations>&b;</annotations>'),
+    "labelme": ("im_000.json", b'{"shapes": [{"points": [[1e999, NaN]]}]}'),
+    "yolo-seg": ("data.yaml", b"names: !!python/object/apply:os.system ['true']"),
+    "npz": ("im_000.npz", b"PK\x03\x04 cut"),
+    "png": ("im_000.png", b"\x89PNG\r\n\x1a\n cut"),
+    "tiff": ("im_000.tif", b"II*\x00\xff\xff\xff\xff"),
+    "hf": ("metadata.jsonl", b'{"file_name": "../../etc/passwd"}'),
+    "voc": ("labelmap.txt", b"\x00\xff" * 50),
+    "psa-cam": ("im_000.npy", b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'shape': (1,)}"),
+    "irn-cam": ("im_000.npy", b"cposix\nsystem\n(S'true'\ntR."),
+}
+
+
+@pytest.mark.parametrize("name", sorted(HOSTILE))
+def test_a_hostile_folder_gives_a_sentence_where_the_person_is_looking(ready, qtbot, tmp_path, name):
+    file, content = HOSTILE[name]
+    folder = tmp_path / "from somebody"
+    folder.mkdir()
+    (folder / file).write_bytes(content)
+    said = []
+    ready.desk.said = lambda level, text: said.append((level, text))
+    back = ready.import_back
+    ready.import_fold.open()
+    back.format.choose(name)
+    back.folder.line.setText(str(folder))
+    back.name.setText("theirs")
+    back.start()
+    assert back.go.text() == "Importing…" and not back.go.isEnabled()
+    qtbot.waitUntil(lambda: back.go.isEnabled(), timeout=20_000)
+    assert back.problem.isVisible(), back.note.text()
+    words = back.problem.text()
+    assert 20 < len(words) < 1500 and "Traceback" not in words and words.strip().endswith((".", "!"))
+    assert not [text for level, text in said if level == "error"], "said once, under the form"
+    assert not (ready.session.project.root / "labels" / "theirs").exists()
+    back.name.setText("theirs-2")
+    assert not back.problem.isVisible()
+
+
+def test_an_import_that_is_no_folder_and_a_bad_name_are_told(ready, qtbot):
+    back = ready.import_back
+    ready.import_fold.open()
+    back.folder.line.setText("/no/such/folder")
+    back.name.setText("../up")
+    assert not back.go.isEnabled() and "letters" in back.note.text()
+    back.name.setText("good")
+    back.start()
+    qtbot.waitUntil(lambda: back.problem.isVisible())
+    assert "is no folder" in back.problem.text()

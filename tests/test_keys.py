@@ -30,8 +30,37 @@ def test_no_key_does_two_things_on_a_page():
 
 
 def test_single_letters_are_those_that_napari_leaves_free():
-    letters = {k for b in BINDINGS for k in b.keys if len(k) == 1 and k.isalpha()}
-    assert letters <= set("NGHJKQUW")
+    def letters(pages):
+        return {k for b in BINDINGS if b.page in pages for k in b.keys if len(k) == 1 and k.isalpha()}
+
+    pages = {b.page for b in BINDINGS}
+    assert letters(pages - {"correct"}) <= set("NGHJKQUW")
+    # Our mask is the active layer there. V means what it means to napari: seen or not.
+    assert letters({"correct"}) <= set("NGHJKQUW") | set("ACDIRSTV") | set("PEFZ")
+
+
+def test_letters_that_labels_have_mean_the_same_tool_on_the_correct_page():
+    from napari.layers import Labels
+    from napari.settings import get_settings
+    from napari.utils.action_manager import action_manager
+
+    taken = {
+        str(key): name
+        for name in action_manager._actions
+        if action_manager._actions[name].keymapprovider is Labels
+        for key in get_settings().shortcuts.shortcuts.get(name, ())
+    }
+    ours = {
+        k: b.action
+        for b in BINDINGS
+        if b.page in ("", "correct")
+        for k in b.keys
+        if k.isalpha() and len(k) == 1
+    }
+    shared = {k: (ours[k], taken[k]) for k in ours if k in taken}
+    same = {"tool_move": "pan_zoom", "tool_brush": "paint", "tool_eraser": "erase", "tool_fill": "fill"}
+    assert set(shared) == set("PEFZ")
+    assert all(same[mine] in theirs for mine, theirs in shared.values()), shared
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 Last checked with napari 0.8.0 to 0.9.2 and psygnal 0.16.
 
-Every other module of this package uses napari's public interface alone. When napari moves,
-this is the file to read.
+Every other module of this package, but for `_strokes` with its layer class, uses napari's public
+interface alone. When napari moves, these are the files to read.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ __all__ = [
     "main_window",
     "plugin_settings",
     "redraw",
+    "redraw_box",
     "show_layer_colorbar",
     "theme_colours",
+    "touch",
+    "when_destroyed",
     "when_gone",
 ]
 
@@ -73,6 +76,25 @@ def when_gone(viewer: Any, callback: Callable[[], None]) -> None:
     app = QApplication.instance()
     if app is not None:
         app.aboutToQuit.connect(once)
+
+
+def when_destroyed(thing: QObject, callback: Callable[[], None]) -> None:
+    """Call back once when Qt deletes an object.
+
+    PyQt shows the collector what is connected to an object, and of an object and a callback that
+    only know each other the collector may empty the callback before Qt calls it, which crashes.
+    """
+
+    def once(_: QObject | None = None) -> None:
+        if once in _ENDINGS:
+            _ENDINGS.discard(once)
+            callback()
+
+    _ENDINGS.add(once)
+    thing.destroyed.connect(once)
+
+
+_ENDINGS: set[Callable[..., None]] = set()
 
 
 def plugin_settings(name: str) -> dict[str, Any]:
@@ -141,6 +163,29 @@ def redraw(layer: Any) -> None:
         layer.events.labels_update(data=view, offset=(0, 0))
     else:
         layer.refresh(extent=False, thumbnail=False, highlight=False)
+
+
+def redraw_box(layer: Any, box: tuple[int, int, int, int]) -> None:
+    """Show the part of a Labels layer's data that was changed in place; y0, x0, y1, x1, half open.
+
+    This is how napari shows one dab of its brush, outlines included.
+    """
+    touch(layer, box)
+    if layer.visible:
+        layer._partial_labels_refresh()
+
+
+def touch(layer: Any, box: tuple[int, int, int, int]) -> None:
+    """Add a box to what the next partial refresh uploads."""
+    wide = max(int(layer.contour), 0)
+    height, width = layer.data.shape
+    old = layer._updated_slice
+    y0, x0 = max(box[0] - wide, 0), max(box[1] - wide, 0)
+    y1, x1 = min(box[2] + wide, height), min(box[3] + wide, width)
+    if old is not None:
+        y0, y1 = min(y0, old[0].start), max(y1, old[0].stop)
+        x0, x1 = min(x0, old[1].start), max(x1, old[1].stop)
+    layer._updated_slice = (slice(y0, y1), slice(x0, x1))
 
 
 def clear_paint_history(layer: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from qtpy.QtCore import QObject, QTimer
 
 from engine.errors import UserError
+from wsss_napari._compat import when_destroyed
 
 __all__ = ["Background"]
 
@@ -37,7 +38,7 @@ class Background(QObject):
         self._timer.setInterval(_POLL_MS)
         self._timer.timeout.connect(self._fetch)
         # Not by a method: when this is called, there is no self any more.
-        self.destroyed.connect(partial(_end, self._pools))
+        when_destroyed(self, partial(_end, self._pools))
 
     @property
     def pending(self) -> int:
@@ -76,6 +77,6 @@ class Background(QObject):
                 done(result)
 
 
-def _end(pools: list[ThreadPoolExecutor], _gone: QObject | None = None) -> None:
+def _end(pools: list[ThreadPoolExecutor]) -> None:
     while pools:
         pools.pop().shutdown(wait=True, cancel_futures=True)

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import (
     QAbstractButton,
     QInputDialog,
     QMenu,
+    QMessageBox,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -77,10 +78,17 @@ class Chip(QAbstractButton):
     Signals:
         picked: Make it the class talked about.
         asked: (state) the person wants it set.
+        rename_asked: The person wants it to have another name.
+        merge_asked: (name) the person wants that class to stand for this one too.
+
+    Attributes:
+        others: Names of the classes that it can be merged into.
     """
 
     picked = Signal()
     asked = Signal(int)
+    rename_asked = Signal()
+    merge_asked = Signal(str)
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -88,6 +96,7 @@ class Chip(QAbstractButton):
         self.colour = "#888888"
         self.state = UNKNOWN
         self.chosen = False
+        self.others: tuple[str, ...] = ()
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
@@ -124,14 +133,25 @@ class Chip(QAbstractButton):
         super().mousePressEvent(event)
 
     def contextMenuEvent(self, event: QContextMenuEvent | None) -> None:
-        """Offer the three states."""
+        """Offer the three states, another name, and merging."""
+        menu = self.menu()
+        menu.popup(event.globalPos() if event is not None else self.mapToGlobal(QPoint(0, self.height())))
+
+    def menu(self) -> QMenu:
+        """Return what a right click offers."""
         menu = QMenu(self)
         for state, word in STATES.items():
             action = menu.addAction(word.capitalize())
             action.setCheckable(True)
             action.setChecked(state == self.state)
             action.triggered.connect(lambda _=False, s=state: self.asked.emit(s))
-        menu.popup(event.globalPos() if event is not None else self.mapToGlobal(QPoint(0, self.height())))
+        menu.addSeparator()
+        menu.addAction("Rename the class…").triggered.connect(lambda _=False: self.rename_asked.emit())
+        if self.others:
+            into = menu.addMenu("Merge the class into")
+            for name in self.others:
+                into.addAction(name).triggered.connect(lambda _=False, n=name: self.merge_asked.emit(n))
+        return menu
 
 
 class ChipFlow(QWidget):
@@ -142,6 +162,7 @@ class ChipFlow(QWidget):
         self.desk = desk
         self.session = desk.session
         self._chips: dict[int, Chip] = {}
+        self._in_use: list[int] = []
         self._flow = QFlowLayout()
         self._flow.setContentsMargins(0, 0, 0, 0)
         self._flow.setHorizontalSpacing(4)
@@ -173,19 +194,21 @@ class ChipFlow(QWidget):
             return
         row = project.tags().row(image) if image is not None else None
         states = [UNKNOWN if row is None else int(row[i]) for i in range(len(project.classes))]
-        shown = self._choose(states)
+        shown = self._choose(states, [i for i in range(len(states)) if i not in project.class_list.merged])
         if [(i, self._chips[i].text()) for i in self._chips] != [(i, project.classes[i]) for i in shown]:
             self._rebuild(shown)
         colours = self.desk.colours
         for i, chip in self._chips.items():
+            chip.others = tuple(project.classes[n] for n in self._in_use if n != i)
             digit = str(i + 1) if i < 9 else ""
             chip.show_as(colours[i], states[i], i == self.session.cls, digit)
 
-    def _choose(self, states: list[int]) -> list[int]:
-        if len(states) <= _MOST:
-            return list(range(len(states)))
-        first = [i for i, s in enumerate(states) if s == PRESENT or i == self.session.cls]
-        rest = [i for i in range(len(states)) if i not in first]
+    def _choose(self, states: list[int], in_use: list[int]) -> list[int]:
+        self._in_use = in_use
+        if len(in_use) <= _MOST:
+            return in_use
+        first = [i for i in in_use if states[i] == PRESENT or i == self.session.cls]
+        rest = [i for i in in_use if i not in first]
         return sorted((first + rest)[: max(_MOST, len(first))])
 
     def _rebuild(self, shown: list[int]) -> None:
@@ -201,12 +224,14 @@ class ChipFlow(QWidget):
             chip = Chip(project.classes[i], self)
             chip.picked.connect(lambda i=i: self._pick(i))
             chip.asked.connect(lambda state, i=i: self._set(i, state))
+            chip.rename_asked.connect(lambda i=i: self._ask_name(i))
+            chip.merge_asked.connect(lambda into, i=i: self._ask_merge(i, into))
             self._flow.addWidget(chip)
             chip.show()
             self._chips[i] = chip
         menu = self._more.menu()
         menu.clear()
-        hidden = [i for i in range(len(project.classes)) if i not in shown]
+        hidden = [i for i in self._in_use if i not in shown]
         for i in hidden:
             menu.addAction(project.classes[i]).triggered.connect(lambda _=False, i=i: self._pick(i))
         self._more.setText(f"… {len(hidden)} more")
@@ -220,6 +245,34 @@ class ChipFlow(QWidget):
     def _set(self, cls: int, state: int) -> None:
         if self.session.image is not None:
             self.desk.guard(self.session.set_tag, self.session.image, cls, state)
+
+    def _ask_name(self, cls: int) -> None:
+        assert self.session.project is not None
+        old = self.session.project.classes[cls]
+        name, given = QInputDialog.getText(self, "Rename a class", f"New name of {old}:", text=old)
+        if given and name.strip():
+            self.desk.guard(self.session.rename_class, old, name.strip())
+
+    def _ask_merge(self, cls: int, into: str) -> None:
+        project = self.session.project
+        assert project is not None
+        old = project.classes[cls]
+        box = QMessageBox(self)
+        box.setIcon(QMessageBox.Icon.Warning)
+        box.setTextFormat(Qt.TextFormat.PlainText)
+        box.setText(f"Merge {old} into {into}?")
+        box.setInformativeText(
+            f"Tags, labels and corrected masks of {old} become those of {into}. This cannot be undone."
+        )
+        merge = box.addButton("Merge", QMessageBox.ButtonRole.DestructiveRole)
+        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+        box.exec()
+        if box.clickedButton() is not merge:
+            return
+        for sentence in self.desk.guard(self.session.merge_classes, old, into) or ():
+            self.desk.said("warning", sentence)
+        if cls in project.class_list.merged:
+            self.desk.corrections.follow_merge(cls, project.classes.index(into), f"Merge: {old} into {into}")
 
     def _ask_class(self) -> None:
         name, given = QInputDialog.getText(self, "Add a class", "Name of the class:")

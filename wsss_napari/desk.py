@@ -36,6 +36,7 @@ from wsss_napari.session import Session, session_of
 from wsss_napari.settings import Settings, settings
 
 if TYPE_CHECKING:
+    from wsss_napari.corrections import Corrections
     from wsss_napari.plots import Plots
     from wsss_napari.worker import Engine
 
@@ -60,6 +61,7 @@ class Desk:
         self.keys = Keys(viewer)
         self._engine: Engine | None = None
         self._plots: Plots | None = None
+        self._corrections: Corrections | None = None
         self._hidden: list[Any] = []
         self._quiet: set[str] = set()
         self._waiting: list[Callable[[Any], None]] = []
@@ -71,8 +73,8 @@ class Desk:
                 "next_class": lambda _: self.session.next_class(),
                 "previous_class": lambda _: self.session.next_class(-1),
                 "hide": self._hide_ours,
-                "undo": lambda _: self._travel(self.session.history.undo, "Undone"),
-                "redo": lambda _: self._travel(self.session.history.redo, "Done again"),
+                "undo": lambda _: self._undo(),
+                "redo": lambda _: self._redo(),
             },
         )
         self.session.events.image.connect(self._show_photograph)
@@ -132,6 +134,15 @@ class Desk:
         return self._plots
 
     @property
+    def corrections(self) -> Corrections:
+        """The masks under correction; made at first need, and it opens nothing by itself."""
+        if self._corrections is None:
+            from wsss_napari.corrections import Corrections
+
+            self._corrections = Corrections(self)
+        return self._corrections
+
+    @property
     def colours(self) -> tuple[str, ...]:
         """`#RRGGBB` of each class of the open project, in the palette that the person chose."""
         project = self.session.project
@@ -187,11 +198,15 @@ class Desk:
         signals = [getattr(session.events, f.name) for f in fields(session) if f.name in session.events]
         signals += [session.tags_changed, session.classes_changed, session.runs_changed]
         signals += [session.labels_changed, session.said, session.history.changed, self.layers.deleted]
+        if self._corrections is not None:
+            signals += self._corrections.signals()
         drop_dead_slots(signals)
         self._waiting = [c for c in self._waiting if not is_dead(c)]
 
     def close(self) -> None:
-        """End the child process; called when the window goes."""
+        """Write what was corrected and end the child process; called when the window goes."""
+        if self._corrections is not None:
+            self._corrections.shut()
         if self._engine is not None:
             self._engine.close()
             self._engine = None
@@ -217,6 +232,19 @@ class Desk:
             layer.visible = not chord
         if not chord:
             self._hidden = []
+
+    def _undo(self) -> None:
+        # On the Correct page the steps of the image in front are what a person means.
+        if self.keys.page == "correct":
+            self.corrections.correction.undo()
+        else:
+            self._travel(self.session.history.undo, "Undone")
+
+    def _redo(self) -> None:
+        if self.keys.page == "correct":
+            self.corrections.correction.redo()
+        else:
+            self._travel(self.session.history.redo, "Done again")
 
     def _travel(self, step: Callable[[], str | None], word: str) -> None:
         name = self.guard(step)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import (
     QColor,
     QDragEnterEvent,
@@ -31,6 +31,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from wsss_napari._compat import when_destroyed
 from wsss_napari.context_bar import ContextBar
 from wsss_napari.desk import Desk, desk_of
 from wsss_napari.help import KeyHelp
@@ -41,6 +42,7 @@ from wsss_napari.style import follow_theme
 
 __all__ = [
     "ClimbDock",
+    "CorrectDock",
     "Dock",
     "ExploreDock",
     "ExportDock",
@@ -113,7 +115,7 @@ class Dock(QWidget):
         column.addLayout(foot)
 
         follow_theme(self, napari_viewer)
-        self.destroyed.connect(partial(_forget, self.desk))
+        when_destroyed(self, partial(_forget, self.desk))
         self.desk.keys.watch(self)
         with self.desk.keys.owned_by(self):
             self.desk.keys.bind("", {"help": lambda _: self.show_help()})
@@ -273,6 +275,13 @@ class RefineDock(Dock):
         super().__init__(napari_viewer, _only("refine"))
 
 
+class CorrectDock(Dock):
+    """The Correct page alone."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer, _only("correct"))
+
+
 class ExportDock(Dock):
     """The Export page alone."""
 
@@ -280,7 +289,7 @@ class ExportDock(Dock):
         super().__init__(napari_viewer, _only("export"))
 
 
-def _forget(desk: Desk, _gone: QObject | None = None) -> None:
+def _forget(desk: Desk) -> None:
     # Qt tells it before it deletes the children, whose ends are what is waited for.
     QTimer.singleShot(0, desk.forget_gone)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QAbstractListModel, QItemSelectionModel, QModelIndex, QRect, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QKeyEvent, QPainter, QPalette, QPen, QResizeEvent
+from qtpy.QtGui import QColor, QKeyEvent, QPainter, QPalette, QPen, QPixmap, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QListView,
@@ -22,7 +22,7 @@ from engine.tags import ABSENT, PRESENT, UNKNOWN, Tags
 from wsss_napari.chips import paint_chip
 from wsss_napari.thumbnails import Thumbnails
 
-__all__ = ["ANY", "STATE_FILTERS", "ImageList", "ImageModel", "matching"]
+__all__ = ["ANY", "STATE_FILTERS", "ImageList", "ImageModel", "PictureList", "matching", "paint_picture"]
 
 ANY = "any"
 # Name -> what it means; with a class chosen it means that class, else all of them together.
@@ -177,18 +177,8 @@ class _Painter(QStyledItemDelegate):
             ring.setAlpha(50)
             painter.setBrush(ring)
             painter.drawRoundedRect(QRectF(cell), 4, 4)
-        picture = index.data(Qt.ItemDataRole.DecorationRole)
         frame = QRect(cell.left() + 4, cell.top() + 4, cell.width() - 8, _PICTURE)
-        if picture is not None:
-            size = picture.size().scaled(frame.size(), Qt.AspectRatioMode.KeepAspectRatio)
-            place = QRect(0, 0, size.width(), size.height())
-            place.moveCenter(frame.center())
-            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-            painter.drawPixmap(place, picture)
-        else:
-            faint = QColor(ink)
-            faint.setAlpha(30)
-            painter.fillRect(frame, faint)
+        paint_picture(painter, frame, index.data(Qt.ItemDataRole.DecorationRole), ink)
         line = self._line(option)
         name = QRect(cell.left() + 4, frame.bottom() + 2, cell.width() - 8, line)
         painter.setPen(ink)
@@ -238,38 +228,31 @@ class _Painter(QStyledItemDelegate):
             x += wide + 2
 
 
-class ImageList(QListView):
-    """The view. Keys that it has no use for go on to the page's key table."""
+def paint_picture(painter: QPainter, frame: QRect, picture: QPixmap | None, ink: QColor) -> None:
+    """Paint a picture as large as the frame allows, or a faint field while it is being read."""
+    if picture is None:
+        faint = QColor(ink)
+        faint.setAlpha(30)
+        painter.fillRect(frame, faint)
+        return
+    size = picture.size().scaled(frame.size(), Qt.AspectRatioMode.KeepAspectRatio)
+    place = QRect(0, 0, size.width(), size.height())
+    place.moveCenter(frame.center())
+    painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+    painter.drawPixmap(place, picture)
+
+
+class PictureList(QListView):
+    """A list that is painted row by row. Keys that it has no use for go on to the page's key table."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setViewMode(QListView.ViewMode.ListMode)
-        self.setFlow(QListView.Flow.LeftToRight)
-        self.setWrapping(True)
-        self.setResizeMode(QListView.ResizeMode.Adjust)
         self.setUniformItemSizes(True)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setMinimumHeight(2 * _PICTURE)
         self.setProperty("wsss", "images")
-        self.painter = _Painter(self)
-        self.setItemDelegate(self.painter)
-        self.setToolTip("Click an image to show it; Ctrl or Shift to choose several and tag them together")
-
-    def set_colours(self, colours: tuple[str, ...], accent: str, most: int) -> None:
-        """Paint chips in these colours, on two lines when an image shows as many as `most` > 2 classes."""
-        lines = 1 if most <= 2 else _CHIP_LINES
-        if lines != self.painter.lines:
-            self.painter.lines = lines
-            self.scheduleDelayedItemsLayout()
-        self.painter.colours = colours
-        self.painter.accent = QColor(accent)
-        viewport = self.viewport()
-        if viewport is not None:
-            viewport.update()
 
     def chosen(self) -> list[str]:
         """Return the names of the chosen images, in the list's order."""
@@ -301,6 +284,34 @@ class ImageList(QListView):
             super().keyPressEvent(event)
         else:
             event.ignore()
+
+
+class ImageList(PictureList):
+    """The thumbnails of the Tags page: as many columns as fit, several of them chosen together."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setViewMode(QListView.ViewMode.ListMode)
+        self.setFlow(QListView.Flow.LeftToRight)
+        self.setWrapping(True)
+        self.setResizeMode(QListView.ResizeMode.Adjust)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setMinimumHeight(2 * _PICTURE)
+        self.painter = _Painter(self)
+        self.setItemDelegate(self.painter)
+        self.setToolTip("Click an image to show it; Ctrl or Shift to choose several and tag them together")
+
+    def set_colours(self, colours: tuple[str, ...], accent: str, most: int) -> None:
+        """Paint chips in these colours, on two lines when an image shows as many as `most` > 2 classes."""
+        lines = 1 if most <= 2 else _CHIP_LINES
+        if lines != self.painter.lines:
+            self.painter.lines = lines
+            self.scheduleDelayedItemsLayout()
+        self.painter.colours = colours
+        self.painter.accent = QColor(accent)
+        viewport = self.viewport()
+        if viewport is not None:
+            viewport.update()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Fill the width with whole cells."""

@@ -1,8 +1,10 @@
 """One table of keys: it binds them and draws the help.
 
 Letters are those that napari leaves free (N G H J K Q U W), so no tool that people know
-changes its meaning. Keys of a page work while that page is shown, from the dock and from
-the canvas alike; a text field keeps every key that it can use.
+changes its meaning. The Correct page has tools of its own: there the letters of a Labels layer
+do on ours what they do everywhere (P, E, F, Z, V), and those it leaves free are used too. Keys of a
+page work while that page is shown, from the dock and from the canvas alike; a text field keeps
+every key that it can use, and a person's own layers keep theirs.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ class Binding:
 
 
 _DIGITS = tuple("123456789")
+# Letters that tools of a person's own Labels, Points and Shapes layers have uses for.
+_TOOL_LETTERS = frozenset("ACDEFIPRSTVZ")
 _ARROWS = {Qt.Key.Key_Left: "Left", Qt.Key.Key_Right: "Right"}
 
 BINDINGS: tuple[Binding, ...] = (
@@ -70,6 +74,30 @@ BINDINGS: tuple[Binding, ...] = (
     Binding(("Left", "Q"), "One stage back", "Refine", "refine", "back"),
     Binding(("Right", "W"), "One stage forward", "Refine", "refine", "forward"),
     Binding(("U",), "Play the stages, or pause", "Refine", "refine", "play"),
+    Binding(_DIGITS, "Paint class 1 to 9", "Correct", "correct", "paint_class"),
+    Binding(("0",), "Paint background", "Correct", "correct", "paint_background"),
+    Binding(("U",), "Paint unsure", "Correct", "correct", "paint_unsure"),
+    Binding(("A",), "Approve, and go to the next", "Correct", "correct", "approve"),
+    Binding(("R",), "Reject, and go to the next", "Correct", "correct", "reject"),
+    Binding(("S",), "Skip, and go to the next", "Correct", "correct", "skip"),
+    Binding(("D",), "In doubt: needs review, and go to the next", "Correct", "correct", "review"),
+    Binding(("Shift+A",), "Reopen an approved mask", "Correct", "correct", "reopen"),
+    Binding(("V",), "Mask on or off", "Correct", "correct", "overlay"),
+    Binding(("G",), "Hold to see the engine's proposal", "Correct", "correct", "proposal", hold=True),
+    Binding(("Z",), "Move the image", "Correct", "correct", "tool_move"),
+    Binding(("P",), "Brush", "Correct", "correct", "tool_brush"),
+    Binding(("E",), "Eraser", "Correct", "correct", "tool_eraser"),
+    Binding(("F",), "Fill", "Correct", "correct", "tool_fill"),
+    Binding(("Shift+P",), "Polygon", "Correct", "correct", "tool_polygon"),
+    Binding(("T",), "Threshold brush", "Correct", "correct", "tool_threshold"),
+    Binding(("W",), "Region", "Correct", "correct", "tool_region"),
+    Binding(("Q",), "Superpixels", "Correct", "correct", "tool_superpixel"),
+    Binding(("I",), "Scribble", "Correct", "correct", "tool_scribble"),
+    Binding(("C",), "Clicks", "Correct", "correct", "tool_clicks"),
+    Binding(("Shift+S",), "Snap to edges", "Correct", "correct", "tool_snap"),
+    Binding(("Shift+U",), "Unsure band", "Correct", "correct", "tool_band"),
+    Binding(("Shift+F",), "Shape", "Correct", "correct", "tool_shape"),
+    Binding(("Shift+C",), "Convert", "Correct", "correct", "tool_convert"),
 )
 
 Action = Callable[[str], None]
@@ -180,7 +208,8 @@ class Keys(QObject):
         # 1-7, Space and Ctrl+Z belong to the tools of Labels, Points and Shapes.
         tools = type(layer).__name__ in ("Labels", "Points", "Shapes")
         return tools and (
-            chord in {*_DIGITS, "Space", "Ctrl+Z", "Ctrl+Shift+Z"} or chord.startswith("Shift+")
+            chord in {*_DIGITS, *_TOOL_LETTERS, "Space", "Ctrl+Z", "Ctrl+Shift+Z"}
+            or chord.startswith("Shift+")
         )
 
     @staticmethod

@@ -6,7 +6,7 @@ people rename, delete and duplicate layers, and none of that may raise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import ref
 
@@ -63,7 +63,7 @@ class Layers:
         if layer is not None and layer.ndim == 2 and layer.rgb:
             resized = layer.data.shape != pixels.shape
             layer.data = pixels
-            self._rename(layer, name)
+            self.rename(layer, name)
         else:
             self.remove(key)
             first = not self.viewer.layers
@@ -109,7 +109,7 @@ class Layers:
             for field, value in placed.items():
                 if tuple(getattr(layer, field)) != value:
                     setattr(layer, field, value)
-            self._rename(layer, name)
+            self.rename(layer, name)
             return layer
         self.remove(key)
         layer = self._add(
@@ -171,7 +171,7 @@ class Layers:
         else:
             # Strokes of the old mask must not come back into this one.
             clear_paint_history(layer)
-            self._rename(layer, name)
+            self.rename(layer, name)
             if layer.metadata["wsss"].get("colours") != tuple(colours):
                 layer.colormap = DirectLabelColormap(color_dict=label_colormap(colours))
                 layer.metadata["wsss"]["colours"] = tuple(colours)
@@ -184,7 +184,7 @@ class Layers:
         layer = self.get(key)
         if layer is not None:
             layer.data = list(shapes)
-            self._rename(layer, name)
+            self.rename(layer, name)
             return layer
         return self._add(key, place, "add_shapes", list(shapes) or None, name=name, ndim=2, **style)
 
@@ -195,7 +195,7 @@ class Layers:
         layer = self.get(key)
         if layer is not None:
             layer.data = points
-            self._rename(layer, name)
+            self.rename(layer, name)
             return layer
         return self._add(key, place, "add_points", points, name=name, ndim=2, **style)
 
@@ -206,9 +206,15 @@ class Layers:
         layer = self.get(key)
         if layer is not None:
             layer.data = vectors
-            self._rename(layer, name)
+            self.rename(layer, name)
             return layer
         return self._add(key, place, "add_vectors", vectors, name=name, ndim=2, **style)
+
+    def take(self, key: str, layer: Any, *, place: str) -> Any:
+        """Add a layer that was made elsewhere and own it under a key."""
+        self.remove(key)
+        layer.metadata["wsss"] = {"key": key}
+        return self._own(key, place, lambda: self.viewer.add_layer(layer))
 
     def remove(self, key: str) -> None:
         """Take a layer of ours away; nothing happens when there is none."""
@@ -229,10 +235,14 @@ class Layers:
                 self.remove(key)
 
     def _add(self, key: str, place: str, method: str, data: Any, **options: Any) -> Any:
+        # napari gives `metadata` to the layer as it is; the key tells our layers apart in saved files.
+        given = {"wsss": {"key": key}}
+        return self._own(key, place, lambda: getattr(self.viewer, method)(data, metadata=given, **options))
+
+    def _own(self, key: str, place: str, add: Callable[[], Any]) -> Any:
         viewer = self.viewer
         selected = set(viewer.layers.selection)
-        # napari gives `metadata` to the layer as it is; the key tells our layers apart in saved files.
-        layer = getattr(viewer, method)(data, metadata={"wsss": {"key": key}}, **options)
+        layer = add()
         layer.metadata["wsss"]["name"] = layer.name
         layers = viewer.layers
         rank = PLACES.index(place)
@@ -255,9 +265,9 @@ class Layers:
                     self.deleted.emit(key)
 
     @staticmethod
-    def _rename(layer: Any, name: str) -> None:
+    def rename(layer: Any, name: str) -> None:
+        """Give one of our layers another name, unless a person gave it one: that stays."""
         ours = layer.metadata["wsss"]["name"]
-        # A name that a person gave stays.
         if layer.name == ours and name != ours:
             layer.name = name
             layer.metadata["wsss"]["name"] = layer.name

@@ -200,6 +200,44 @@ class Session:
         project.add_class(name)
         self.classes_changed.emit()
 
+    def rename_class(self, old: str, new: str) -> None:
+        """Give a class another name, undoably.
+
+        Raises:
+            UserError: There is no such class, or the name cannot be used or stands already.
+        """
+        project = self.project
+        if project is None or old == new:
+            return
+
+        def rename(a: str, b: str) -> None:
+            project.rename_class(a, b)
+            self.classes_changed.emit()
+
+        self.history.do(f"Class {old} renamed to {new}", lambda: rename(old, new), lambda: rename(new, old))
+
+    def merge_classes(self, old: str, into: str) -> list[str]:
+        """Let one class stand for another one too; it cannot be undone, so the history begins anew.
+
+        Returns:
+            Sentences on what could not follow.
+
+        Raises:
+            UserError: They are the same, or one is not in use.
+        """
+        project = self.project
+        if project is None:
+            return []
+        told = list(project.merge_classes(old, into))
+        self.history.clear()
+        if self.cls is not None:
+            self.cls = project.class_list.merged.get(self.cls, self.cls)
+        self.classes_changed.emit()
+        self.tags_changed.emit(self.stems)
+        self.labels_changed.emit()
+        self.runs_changed.emit()
+        return told
+
 
 _SESSIONS: WeakKeyDictionary[Any, Session] = WeakKeyDictionary()
 

@@ -1,8 +1,8 @@
 """The benchmarks; the folder is the registry: each file without a leading underscore is one.
 
 A benchmark's `bench(rounds)` returns ratio, max_difference, seconds, reference_seconds,
-peak_bytes, reference_peak_bytes (and more where it has more to say); the first paragraph
-of its docstring says what is compared with what. `_` in a file name is `-` on the command line.
+peak_bytes, reference_peak_bytes (and more where it has more to say), or figures of its own
+where no time is compared; the first paragraph of its docstring says what is compared with what. `_` in a file name is `-` on the command line.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 from pathlib import Path
 from typing import Any
@@ -36,17 +37,26 @@ def about(name: str) -> str:
     return text.partition("\n\n")[0].replace("\n", " ")
 
 
-def measure(name: str, rounds: int = ROUNDS) -> dict[str, Any]:
+def measure(name: str, rounds: int = ROUNDS, project: str = "") -> dict[str, Any]:
     """Run one benchmark.
 
     Args:
         name: One of `benchmarks()`.
         rounds: How often each side runs; the medians are told.
+        project: Folder of a project, for a benchmark that can measure one.
 
     Raises:
-        UserError: There is no such benchmark, or it cannot run here.
+        UserError: There is no such benchmark, it cannot run here, or it measures no project.
     """
-    result: dict[str, Any] = importlib.import_module(_module_name(name)).bench(rounds)
+    bench = importlib.import_module(_module_name(name)).bench
+    if not project:
+        result: dict[str, Any] = bench(rounds)
+    elif "project" in inspect.signature(bench).parameters:
+        result = bench(rounds, project=project)
+    else:
+        raise UserError(
+            f"The benchmark '{name}' measures no project.", "It brings its own data.", "Leave --project out."
+        )
     return result
 
 

@@ -32,9 +32,11 @@ COMMANDS = {
     "film": "write a climb as GIF, MP4, PNG strip or npz",
     "study": "analyse climbing on a split (section 7 of the AdvCAM paper)",
     "refine": "sharpen views: CRF, pixel-adaptive, or a walk over learnt affinities",
+    "prototypes": "keep what prototypes are compared with in images (CPAL)",
     "boxes": "measure the boxes around maps (MaxBoxAcc, Top-1 Loc)",
     "label": "turn views into pseudo-labels",
     "evaluate": "measure labels or views against the truth",
+    "queue": "rank the images by how much they ask for a person's eye",
     "export": "write masks as a dataset",
     "import": "read a dataset as labels",
     "status": "show what a project holds",
@@ -120,7 +122,7 @@ def _answer(words: list[str]) -> int:
 
 
 def _overview() -> str:
-    rows = [f"  {name:<10}{text}" for name, text in COMMANDS.items()]
+    rows = [f"  {name:<12}{text}" for name, text in COMMANDS.items()]
     return "\n".join(
         [
             "usage: wsss COMMAND ...",

@@ -27,6 +27,9 @@ def answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
         "--rounds", metavar="N", type=whole("--rounds", 1), default=ROUNDS,
         help=f"runs of each side, of which the medians are told (default: {ROUNDS})",
     )  # fmt: skip
+    parser.add_argument(
+        "-p", "--project", metavar="PROJECT", default="", help="measure this project, where a benchmark can"
+    )
     add_json(parser)
     found = parser.read(words)
     wanted = found.names or list(benchmarks())
@@ -36,7 +39,7 @@ def answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
     for name in wanted:
         print(f"{name}: {about(name)}", file=sys.stderr)
         try:
-            results[name] = measure(name, found.rounds)
+            results[name] = measure(name, found.rounds, found.project)
         except UserError as mistake:
             if found.names:
                 raise
@@ -55,6 +58,9 @@ def _print(results: dict[str, dict[str, Any]]) -> None:
         if "could_not_run" in result:
             rows.add_row(Text(name), Text("could not run"))
             continue
+        if "seconds" not in result:
+            rows.add_row(Text(name), Text("see below"))
+            continue
         rows.add_row(
             Text(name),
             f"{result['ratio']:.3g} x",
@@ -67,7 +73,8 @@ def _print(results: dict[str, dict[str, Any]]) -> None:
     out = console()
     out.print(rows)
     for name, result in results.items():
-        for key, value in result.get("window", {}).items():
+        own = {} if "could_not_run" in result or "seconds" in result else result
+        for key, value in {**own, **result.get("window", {})}.items():
             out.print(f"{name}: {key.replace('_', ' ')}: {text(value)}", soft_wrap=True)
 
 

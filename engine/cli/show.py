@@ -67,6 +67,8 @@ def show(verb: str, result: Mapping[str, Any]) -> None:
                 f"{result['images']} images have the labels '{result['labels']}' from {result['source']}.",
                 soft_wrap=True,
             )
+        case "queue":
+            _queue(out, result)
         case "export":
             _export(out, result)
         case "import":
@@ -87,6 +89,17 @@ def _export(out: Console, result: Mapping[str, Any]) -> None:
     )
     for sentence in result["lost"] or ["nothing"]:
         out.print(f"  {sentence}", soft_wrap=True)
+
+
+def _queue(out: Console, result: Mapping[str, Any]) -> None:
+    rows = table("image", "score", "why", numbers=("score",))
+    for row in result["first"]:
+        score = row["score"]
+        rows.add_row(Text(row["image"]), "-" if score is None else f"{score:.3f}", Text(row["reason"]))
+    out.print(rows)
+    more = result["images"] - len(result["first"])
+    rest = f" and {more} more" if more else ""
+    out.print(f"\nThese{rest} are in {result['file']}, by {result['order']}.", soft_wrap=True)
 
 
 def _project(out: Console, result: Mapping[str, Any]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.text import Text
@@ -12,6 +12,8 @@ from engine.cli.grammar import Parser
 from engine.cli.here import project_here
 from engine.cli.jobs import add_json, add_project
 from engine.cli.show import console, table
+from engine.edits import STATES, EditRoom
+from engine.errors import UserError
 from engine.store import LabelSet, Project, Run, label_sets, open_project, runs_of, stale
 
 __all__ = ["answer", "status_of"]
@@ -48,7 +50,7 @@ def status_of(project: Project) -> dict[str, Any]:
         "truth": project.truth_place is not None,
         "runs": [_run(project, run) for run in runs],
         "labels": [_labels(project, labels) for labels in label_sets(project.root, project.colours)],
-        "corrected": {"images": len(_corrected(project.root))},
+        "corrected": _corrected(project),
     }
 
 
@@ -76,8 +78,21 @@ def _labels(project: Project, labels: LabelSet) -> dict[str, Any]:
     }
 
 
-def _corrected(root: Path) -> list[Path]:
-    return sorted((root / "edited").glob("*.png"))
+def _corrected(project: Project) -> dict[str, Any]:
+    """Return how many images stand in which state of review; the journal is read, never written."""
+    try:
+        with EditRoom.open(project, read_only=True) as room:
+            states, notes = room.states(), list(room.notes)
+    except UserError as error:
+        # The rest of the project is worth showing, and the damage has to be told.
+        return {"images": None, "states": {}, "notes": [str(error)]}
+    used = {stem: state for stem, state in states.items() if stem in project.usable}
+    counts = Counter(used.values())
+    return {
+        "images": sum(n for state, n in counts.items() if state not in ("unseen", "proposed")),
+        "states": {state: counts[state] for state in STATES if counts[state]},
+        "notes": notes,
+    }
 
 
 def _print(status: dict[str, Any]) -> None:
@@ -118,6 +133,12 @@ def _print(status: dict[str, Any]) -> None:
             )
         out.print()
         out.print(rows)
+    corrected = status["corrected"]
+    if corrected["states"]:
+        states = ", ".join(f"{state} {count}" for state, count in corrected["states"].items())
+        out.print(f"\ncorrected: {states}", soft_wrap=True)
+    for note in corrected["notes"]:
+        out.print(f"corrections: {note}", soft_wrap=True)
     for reason in _reasons(status):
         out.print(reason, soft_wrap=True)
     if not status["runs"]:

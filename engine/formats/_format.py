@@ -14,11 +14,20 @@ __all__ = ["Format", "Incoming", "Labelled"]
 
 
 class Labelled(NamedTuple):
-    """One image to export: stem, image file, mask `[H, W]` uint8 (0, class + 1, 255 unsure)."""
+    """One image to export.
+
+    Attributes:
+        stem: Name of the image.
+        image: Its file.
+        mask: `[H, W]` uint8 (0, class + 1, 255 unsure).
+        instances: `[H, W]` uint16, number of the object that a pixel belongs to, 0 where none is
+            known; pixels with one number have one class in the mask. None where nobody found objects.
+    """
 
     stem: str
     image: Path
     mask: NDArray[np.uint8]
+    instances: NDArray[np.uint16] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,8 @@ class Format:
         kind: Whether it holds masks or class activation maps.
         write: Fills an empty folder and returns what was lost, one sentence each.
             masks: `write(folder, items: Iterable[Labelled], classes, colours, splits)`
-            with the class names, their `#RRGGBB` and split name -> stems.
+            with the class names, their `#RRGGBB` and split name -> stems; `options=` beside
+            them where the format has any.
             cams: `write(folder, stacks: Iterable[CamStack], tensor)` with a function from
             an array to a torch tensor, or None.
         read: Lists a folder and returns an `Incoming`.
@@ -57,6 +67,9 @@ class Format:
             cams: `read(folder, images, classes, load_storage)` with a function from the
             bytes of a saved torch storage to a 1-D array, or None.
             Both raise UserError with the name of the file that cannot be taken.
+        options: Class of what can be chosen of the writing (see `engine.params`), None for nothing.
+            The writer has its defaults.
+        objects: Whether the writer makes use of `Labelled.instances`.
     """
 
     name: str
@@ -66,3 +79,5 @@ class Format:
     kind: Literal["masks", "cams"]
     write: Callable[..., list[str]]
     read: Callable[..., Incoming]
+    options: type[Any] | None = None
+    objects: bool = False

@@ -40,7 +40,7 @@ def write(
     del colours
     names = np.array(json.dumps(list(classes), ensure_ascii=False))
     stems = []
-    for stem, _, mask in checked(items, classes):
+    for stem, _, mask, _ in checked(items, classes):
         np.savez_compressed(folder / f"{stem}.npz", mask=mask, classes=names)
         stems.append(stem)
     write_lists(folder, stems, classes, splits)

@@ -13,7 +13,7 @@ from engine.formats._masks import Mask, Sizes, checked, class_table, read_all, t
 from engine.intake import read_text
 from engine.names import MAX_CLASSES
 
-__all__ = ["FORMAT", "read", "read_names", "write", "write_lists"]
+__all__ = ["FORMAT", "read", "read_names", "write", "write_lists", "write_splits"]
 
 _ACCEPTED = (
     "A folder of <image>.png, indexed or 8-bit grey, "
@@ -31,7 +31,7 @@ def write(
     """Fill the folder with masks, classes.txt and splits/; see `Format.write`."""
     palette = [(0, 0, 0), *(rgb_of(c) for c in colours)]
     stems = []
-    for stem, _, mask in checked(items, classes):
+    for stem, _, mask, _ in checked(items, classes):
         write_indexed(folder / f"{stem}.png", mask, palette)
         stems.append(stem)
     write_lists(folder, stems, classes, splits)
@@ -61,14 +61,17 @@ def write_lists(
     folder: Path, stems: Sequence[str], classes: Sequence[str], splits: Mapping[str, Sequence[str]]
 ) -> None:
     """Write classes.txt, and splits/<name>.txt with the exported stems of each split."""
-    lines = {"classes": classes}
+    _write_lines(folder / "classes.txt", classes)
+    write_splits(folder, stems, splits)
+
+
+def write_splits(folder: Path, stems: Sequence[str], splits: Mapping[str, Sequence[str]]) -> None:
+    """Write splits/<name>.txt with the exported stems of each split."""
     written = set(stems)
     for name, members in splits.items():
-        lines[f"splits/{name}"] = [s for s in members if s in written]
-    for name, rows in lines.items():
-        path = folder / f"{name}.txt"
+        path = folder / "splits" / f"{name}.txt"
         path.parent.mkdir(exist_ok=True)
-        path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8", newline="\n")
+        _write_lines(path, [s for s in members if s in written])
 
 
 def read_names(path: Path) -> list[str] | None:
@@ -80,6 +83,10 @@ def read_names(path: Path) -> list[str] | None:
     if len(names) > MAX_CLASSES:
         raise UserError(f"{path} has {len(names)} names.", f"At most {MAX_CLASSES} classes.")
     return names
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 
 FORMAT = Format(

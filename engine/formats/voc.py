@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from PIL import Image as Pillow
@@ -29,10 +31,13 @@ from engine.formats._masks import (
     translate,
     write_indexed,
 )
+from engine.formats._objects import find_objects
+from engine.formats._photographs import checked_facts
 from engine.intake import read_text
 from engine.names import collision_key, quote
+from engine.params import Spec
 
-__all__ = ["FORMAT", "read", "write"]
+__all__ = ["FORMAT", "Options", "read", "write"]
 
 _ACCEPTED = (
     "A VOC folder with SegmentationClass/<image>.png as indexed masks, "
@@ -40,6 +45,24 @@ _ACCEPTED = (
 )
 _PLACES = ("VOCdevkit/VOC2012", "VOC2012", ".")
 _QUALITY = 95
+_CLASSES, _OBJECTS, _GREY = "SegmentationClass", "SegmentationObject", "SegmentationClassAug"
+_MAX_OBJECTS = 254
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen of the writing."""
+
+    grey: Annotated[
+        bool,
+        Spec(
+            f"Write the masks a second time as 8-bit grey into {_GREY}, "
+            "for loaders that read indexes with OpenCV or convert('L')."
+        ),
+    ] = False
+
+
+_DEFAULT = Options()
 
 
 def write(
@@ -48,6 +71,7 @@ def write(
     classes: Sequence[str],
     colours: Sequence[str],
     splits: Mapping[str, Sequence[str]],
+    options: Options = _DEFAULT,
 ) -> list[str]:
     """Fill the folder with VOCdevkit/VOC2012; see `Format.write`."""
     del colours  # readers of VOC know masks by VOC's own colours
@@ -59,14 +83,23 @@ def write(
             "Rename one of the classes.",
         )
     root = folder / "VOCdevkit" / "VOC2012"
-    for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation", "ImageSets/Main"):
+    for part in ("JPEGImages", _CLASSES, "ImageSets/Segmentation", "ImageSets/Main"):
         (root / part).mkdir(parents=True)
-    converted = 0
+    converted = crowded = 0
     present: dict[str, np.ndarray] = {}
-    for stem, image, mask in checked(items, classes):
-        converted += _copy_image(stem, image, root / "JPEGImages" / f"{stem}.jpg", mask)
-        write_indexed(root / "SegmentationClass" / f"{stem}.png", mask, voc_palette())
-        present[stem] = np.bincount(mask.reshape(-1), minlength=256)[1 : len(classes) + 1] > 0
+    for item in checked(items, classes):
+        name = f"{item.stem}.png"
+        converted += _copy_image(item, root / "JPEGImages" / f"{item.stem}.jpg")
+        write_indexed(root / _CLASSES / name, item.mask, voc_palette())
+        if options.grey:
+            (root / _GREY).mkdir(exist_ok=True)
+            Pillow.fromarray(np.ascontiguousarray(item.mask)).save(root / _GREY / name, "PNG")
+        if item.instances is not None:
+            (root / _OBJECTS).mkdir(exist_ok=True)
+            numbers, count = _objects(item)
+            write_indexed(root / _OBJECTS / name, numbers, voc_palette())
+            crowded += count > _MAX_OBJECTS
+        present[item.stem] = np.bincount(item.mask.reshape(-1), minlength=256)[1 : len(classes) + 1] > 0
     _write_labelmap(root / "labelmap.txt", names)
     lists, notes = split_lists(list(present), splits)
     for split, stems in lists.items():
@@ -80,6 +113,10 @@ def write(
         lost.append(
             f"{converted} image(s) were turned upright or were no JPEG: "
             f"they are written anew as JPEG of quality {_QUALITY}, so their pixels differ a little."
+        )
+    if crowded:
+        lost.append(
+            f"{crowded} image(s) have more than {_MAX_OBJECTS} objects: the rest share the last number in {_OBJECTS}."
         )
     if renamed := [f"{a!r} as {b!r}" for a, b in zip(classes, names, strict=True) if a != b]:
         lost.append(f"Class names that VOC's files cannot hold are written otherwise: {', '.join(renamed)}.")
@@ -96,13 +133,16 @@ def read(folder: Path, images: Sizes, classes: Sequence[str]) -> Incoming:
     Without labelmap.txt the indexes are those of VOC's twenty classes.
     """
     top = root_of(folder, _ACCEPTED)
-    root = next((top / p for p in _PLACES if (top / p / "SegmentationClass").is_dir()), None)
+    root = next((top / p for p in _PLACES if (top / p / _CLASSES).is_dir()), None)
     if root is None:
-        raise UserError(f"{folder} holds no folder SegmentationClass.", _ACCEPTED, "Check the path.")
-    masks = inside(root / "SegmentationClass", top, _ACCEPTED)
+        raise UserError(f"{folder} holds no folder {_CLASSES}.", _ACCEPTED, "Check the path.")
+    masks = inside(root / _CLASSES, top, _ACCEPTED)
     files, notes = listed(masks, ".png", images, _ACCEPTED)
     labelmap = inside(root / "labelmap.txt", top, _ACCEPTED)
-    meaning = _read_labelmap(labelmap) if labelmap.is_file() else ["background", *VOC]
+    meaning = _read_labelmap(labelmap) if labelmap.exists() else ["background", *VOC]
+    # Our own export writes names otherwise that VOC's files cannot hold; they are found again here.
+    plain = {_plain_name(name): name for name in classes}
+    meaning = [name if name is None else plain.get(name, name) for name in meaning]
     table, dropped = class_table(meaning, classes)
     if dropped:
         notes += (f"Classes that the project lacks become background: {', '.join(dropped)}.",)
@@ -114,21 +154,24 @@ def read(folder: Path, images: Sizes, classes: Sequence[str]) -> Incoming:
     return Incoming(tuple(files), items(), notes)
 
 
-def _copy_image(stem: str, source: Path, target: Path, mask: Mask) -> bool:
+def _copy_image(item: Labelled, target: Path) -> bool:
     """Copy or convert the photograph; return whether it was converted."""
-    facts = pixels.probe(source)
-    if mask.shape != (facts.height, facts.width):
-        raise UserError(
-            f"The mask of {stem} is {mask.shape[1]} x {mask.shape[0]} px, "
-            f"its image {source} {facts.width} x {facts.height} px.",
-            "A mask of the size of its upright image.",
-            "Make the labels again; the image was changed.",
-        )
+    facts = checked_facts(item)
     if facts.format == "JPEG" and facts.orientation == 1:
-        shutil.copyfile(source, target)
+        shutil.copyfile(item.image, target)
         return False
-    Pillow.fromarray(pixels.read(source).pixels).save(target, "JPEG", quality=_QUALITY)
+    Pillow.fromarray(pixels.read(item.image).pixels).save(target, "JPEG", quality=_QUALITY)
     return True
+
+
+def _objects(item: Labelled) -> tuple[Mask, int]:
+    """Return the numbers of the objects, void as in the mask, and how many objects there are."""
+    numbers = np.where(item.mask == 255, 255, 0).astype(np.uint8)
+    count = 0
+    for count, (_, top, left, region) in enumerate(find_objects(item), 1):
+        height, width = region.shape
+        numbers[top : top + height, left : left + width][region] = min(count, _MAX_OBJECTS)
+    return numbers, count
 
 
 def _write_labelmap(path: Path, names: Sequence[str]) -> None:
@@ -170,13 +213,15 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
 FORMAT = Format(
     name="voc",
     title="PASCAL VOC (torchvision, datumaro, CVAT)",
-    holds="VOCdevkit/VOC2012 with photographs, indexed masks, split lists and a label map.",
+    holds="VOCdevkit/VOC2012 with photographs, indexed masks of classes and of objects, split lists and a label map.",
     loses=(
         "Class colours: the masks carry VOC's palette.",
         "How each mask was made, by whom and whether it is approved.",
-        "Objects: there are no boxes and no instance masks.",
+        "Objects: there are no boxes, and masks of objects only where objects were found.",
     ),
     kind="masks",
     write=write,
     read=read,
+    options=Options,
+    objects=True,
 )

@@ -19,6 +19,8 @@ __all__ = [
     "Label",
     "Methods",
     "New",
+    "Prototypes",
+    "Queue",
     "Refine",
     "Relink",
     "Rerun",
@@ -207,6 +209,19 @@ class Refine(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Prototypes(Job):
+    """Keep one pass over images of a network with a support bank, for the prototype explorer (`wsss prototypes`)."""
+
+    VERB: ClassVar[str] = "prototypes"
+    BARE: ClassVar[tuple[str, ...]] = ("run",)
+    WORKS: ClassVar[bool] = True
+    run: str
+    split: str | None = None
+    images: tuple[str, ...] = ()
+    views: str = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Label(Job):
     """Turn views into pseudo-labels (`wsss label`)."""
 
@@ -241,6 +256,27 @@ class Evaluate(Job):
     threshold: float | None = None
     stages: bool = False
     """Measure every refinement that was made from the source too, one row each."""
+    only: Literal["all", "approved"] = "all"
+    """Of the labels `corrected`, those that a person approved."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue(Job):
+    """Rank the images by how much they ask for a person's eye, and write the order to queue.json (`wsss queue`).
+
+    margin         how much the best score of the pixels is disputed by the second best, in maps
+    disagreement   how much labels or maps differ from each other
+    change         how much one label set changed of another
+    tags           masks that lack a tagged class, or show one that is tagged absent
+    """
+
+    VERB: ClassVar[str] = "queue"
+    order: Literal["margin", "disagreement", "change", "tags", "name", "random"] = "margin"
+    labels: str | None = None
+    source: str | None = None
+    others: tuple[str, ...] = ()
+    """Label sets, `corrected`, or RUN[/VIEWS] to compare with."""
+    split: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +289,8 @@ class Export(Job):
     out: str
     only: Literal["all", "approved"] = "all"
     split: str | None = None
+    instances: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
     overwrite: bool = False
     dry_run: bool = False
 
@@ -280,7 +318,7 @@ class Rerun(Job):
 JOBS: dict[str, type[Job]] = {
     c.VERB: c
     for c in (
-        New, Relink, Methods, Train, Infer, Climb, Film, Study, Refine, Boxes, Label, Evaluate, Export,
+        New, Relink, Methods, Train, Infer, Climb, Film, Study, Refine, Prototypes, Boxes, Label, Evaluate, Queue, Export,
         Import, Rerun,
     )
 }  # fmt: skip

@@ -11,7 +11,8 @@ from engine import labels, metrics
 from engine.errors import UserError
 from engine.messages import Evaluate, Event, Progress, Said
 from engine.pace import Pace
-from engine.store import Project, Views, label_set, open_project, read_stack, source_of
+from engine.steps.masks import CORRECTED, masks_of
+from engine.store import Project, Views, open_project, read_stack, source_of
 from engine.store.stages import Stage, stages_of
 from engine.store.truth import has_truth, read_truth
 from engine.work import Work
@@ -35,6 +36,12 @@ def run(job: Evaluate, desk: Work) -> Generator[Event, None, dict[str, Any]]:
             "Neither or both of --labels and --source were given.",
             "--labels NAME measures masks, --source RUN[/VIEWS] measures maps.",
             "Give one of the two.",
+        )
+    if job.only != "all" and job.labels != CORRECTED:
+        raise UserError(
+            "--only chooses among corrected masks, and others are measured.",
+            "--labels corrected --only approved measures the masks that a person approved.",
+            "Remove --only, or measure the labels `corrected`.",
         )
     if job.labels is not None and job.stages:
         raise UserError(
@@ -73,7 +80,7 @@ def run(job: Evaluate, desk: Work) -> Generator[Event, None, dict[str, Any]]:
             "If the folder moved, run `wsss relink` with --truth.",
         )
     if job.labels is not None:
-        result = yield from _labels(project, job.labels, stems)
+        result = yield from _labels(project, job, stems)
     elif job.stages:
         result = yield from _stages(project, job, stems)
     else:
@@ -81,18 +88,26 @@ def run(job: Evaluate, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     return result
 
 
-def _labels(project: Project, name: str, stems: list[str]) -> Generator[Event, None, dict[str, Any]]:
-    found = label_set(project.root, project.colours, name)
+def _labels(project: Project, job: Evaluate, stems: list[str]) -> Generator[Event, None, dict[str, Any]]:
+    name = job.labels or ""
+    found = masks_of(project, name, job.only)
     there = set(found.stems())
     chosen = yield from _those(stems, there, f"the labels '{name}'")
     confusion = metrics.Confusion(len(project.classes))
     count = _Count(len(chosen))
+    left_open = 0
     for stem in chosen:
         truth = read_truth(project, stem)
         assert truth is not None
-        confusion.add(truth, found.read(stem), stem)
+        mask = found.read(stem)
+        if name == CORRECTED and mask.shape == truth.shape:
+            # What a person marked as unsure nobody is asked to know; of the engine it is a miss.
+            left_open += int(((mask == metrics.VOID) & (truth != metrics.VOID)).sum())
+            truth = np.where(mask == metrics.VOID, np.uint8(metrics.VOID), truth)
+        confusion.add(truth, mask, stem)
         yield count.one_more()
-    return {**_report(confusion, project), "threshold": None, "labels": name}
+    report = {**_report(confusion, project), "threshold": None, "labels": name}
+    return {**report, "only": job.only, "left_open": left_open} if name == CORRECTED else report
 
 
 def _maps(project: Project, job: Evaluate, stems: list[str]) -> Generator[Event, None, dict[str, Any]]:

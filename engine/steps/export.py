@@ -11,11 +11,13 @@ from typing import Any
 from engine import __version__
 from engine.atomic import new_folder, write_json
 from engine.errors import UserError
-from engine.formats import Format, Labelled, format_named
+from engine.formats import Format, Labelled, format_named, formats
 from engine.messages import Event, Export, Progress, Said
 from engine.pace import Pace
+from engine.params import as_settings, parse
+from engine.steps.export_objects import Objects
+from engine.steps.masks import CORRECTED, Masks, masks_of
 from engine.store import (
-    LabelSet,
     Project,
     Views,
     digest_of,
@@ -43,21 +45,22 @@ def run(job: Export, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     """
     project = open_project(job.project)
     chosen = format_named(job.format)
+    options = _options(chosen, job)
     out = Path(job.out).expanduser().resolve()
     _check_out(out, project, overwrite=job.overwrite)
-    if job.labels == "corrected" or job.only == "approved":
-        raise UserError(
-            "The project holds no corrected or approved masks.",
-            "Labels made by `wsss label` or read by `wsss import` can be exported.",
-            "Name them with --labels, without --only.",
-        )
     wanted = project.stems(job.split)
-    source: LabelSet | Views
+    source: Masks | Views
     if chosen.kind == "cams":
+        if job.labels == CORRECTED or job.only == "approved":
+            raise UserError(
+                f"The format '{chosen.name}' holds maps, and people correct masks.",
+                "A format of masks can hold them, such as voc or png.",
+                "Choose another --format.",
+            )
         source = _maps(project, job.labels)
         where = f"the views {source}"
     else:
-        source = label_set(project.root, project.colours, job.labels)
+        source = masks_of(project, job.labels, job.only)
         where = f"the labels '{source.name}'"
     there = set(source.stems())
     stems = [s for s in wanted if s in there]
@@ -81,7 +84,7 @@ def run(job: Export, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     }
     if job.dry_run:
         return {**result, "lost": lost}
-    lost += yield from _written(project, chosen, source, stems, out, job, lost)
+    lost += yield from _written(project, chosen, options, source, stems, out, job, lost)
     for text in lost:
         yield Said(text=text)
     return {**result, "lost": lost}
@@ -90,7 +93,8 @@ def run(job: Export, desk: Work) -> Generator[Event, None, dict[str, Any]]:
 def _written(
     project: Project,
     chosen: Format,
-    source: LabelSet | Views,
+    options: dict[str, Any],
+    source: Masks | Views,
     stems: list[str],
     out: Path,
     job: Export,
@@ -111,7 +115,8 @@ def _written(
             stacks = (read_stack(project, source, s) for s in stems)
             future = pool.submit(chosen.write, folder, counted(stacks), _tensor(chosen))
         else:
-            items = (Labelled(s, project.path(s), source.read(s)) for s in stems)
+            objects = Objects(project, source.facts, job.instances) if chosen.objects else None
+            items = (_labelled(project, source, s, objects) for s in stems)
             chosen_stems = set(stems)
             splits = {n: [s for s in of if s in chosen_stems] for n, of in project.splits.items()}
             future = pool.submit(
@@ -121,6 +126,7 @@ def _written(
                 project.classes,
                 project.colours,
                 splits or {"train": stems},
+                **options,
             )
         pace = Pace(len(stems))
         try:
@@ -142,6 +148,9 @@ def _written(
                 "project": project.name,
                 "format": chosen.name,
                 "labels": job.labels,
+                "only": job.only,
+                "instances": job.instances,
+                "options": as_settings(options["options"]) if options else {},
                 "source": facts.get("source", str(source) if isinstance(source, Views) else None),
                 "rule": facts.get("made_by"),
                 # Masks of single images that were made otherwise.
@@ -154,6 +163,34 @@ def _written(
             },
         )
     return lost
+
+
+def _options(chosen: Format, job: Export) -> dict[str, Any]:
+    """Return what the writer takes beside the images: its options, where it has any.
+
+    Raises:
+        UserError: There is no such option, or no such value of it.
+    """
+    if job.instances is not None and not chosen.objects:
+        raise UserError(
+            f"The format '{chosen.name}' holds no objects.",
+            f"Formats that do: {', '.join(name for name, f in formats().items() if f.objects)}.",
+            "Leave --instances out, or choose another --format.",
+        )
+    if chosen.options is not None:
+        return {"options": parse(chosen.options, job.settings)}
+    if job.settings:
+        raise UserError(
+            f"The format '{chosen.name}' has no option '{next(iter(job.settings))}'.",
+            "It is written in one way only.",
+            "Leave --set out.",
+        )
+    return {}
+
+
+def _labelled(project: Project, source: Masks, stem: str, objects: Objects | None) -> Labelled:
+    mask = source.read(stem)
+    return Labelled(stem, project.path(stem), mask, None if objects is None else objects.of(stem, mask))
 
 
 def _check_out(out: Path, project: Project, *, overwrite: bool) -> None:

@@ -275,12 +275,22 @@ def _write(
             image = read_pixels(project, stem)
         if recipe.saliency is not None:
             salient = read_salient(Path(recipe.saliency), stem, stack.size, notes)
-        climbed = {p.leaf.cls: _full_map(p, step) for p, step in _climbs(project, recipe, stem)}
+        climbed = _climbed_maps(project, recipe, stem)
     except UserError as error:
         return error.found, notes
     rule = labels.LabelRule.from_json(recipe.rule)
     target.write(stem, mask_of(stack, rule, image, params, climbed=climbed, salient=salient), digest)
     return "", notes
+
+
+def _climbed_maps(project: Project, recipe: _Recipe, stem: str) -> dict[int, NDArray[np.float32]]:
+    """Return class -> A_t at the size of the image; of classes that were merged since, the larger one."""
+    found: dict[int, NDArray[np.float32]] = {}
+    for path, step in _climbs(project, recipe, stem):
+        cls = project.class_list.merged.get(path.leaf.cls, path.leaf.cls)
+        full = _full_map(path, step)
+        found[cls] = np.maximum(found[cls], full) if cls in found else full
+    return found
 
 
 def _full_map(path: ClimbPath, step: int) -> NDArray[np.float32]:

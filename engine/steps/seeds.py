@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from engine import confident as labels
 from engine.arrays import read_npz, write_npz
 from engine.confident import ConfidentParams
+from engine.edits import Corrected
 from engine.errors import UserError
 from engine.messages import Event, Progress, Said
 from engine.pace import Pace
 from engine.params import as_settings, parse
+from engine.steps.masks import people
 from engine.store import (
     Project,
     Run,
@@ -33,7 +35,15 @@ from engine.store import (
 from engine.tags import UNKNOWN
 from engine.workers import run_pool
 
-__all__ = ["Confident", "confident_of", "label_seed", "make_confident", "seeds_of", "settled"]
+__all__ = [
+    "Confident",
+    "confident_of",
+    "corrections",
+    "label_seed",
+    "make_confident",
+    "seeds_of",
+    "settled",
+]
 
 _FOLDER = "confident"
 
@@ -82,6 +92,30 @@ def seeds_of(
     return source, with_maps(source, stems)
 
 
+def corrections(project: Project, which: str, stems: Sequence[str]) -> dict[str, str]:
+    """Return the images of which a person's mask is learnt from -> the digest of that mask.
+
+    Args:
+        project: The project.
+        which: `approved`, `all` or `none`, see `engine.walker.SeedParams`.
+        stems: The images of the training.
+
+    Raises:
+        UserError: The journal or a mask is damaged: to learn from the maps instead would hide it.
+    """
+    found = _people(project, which)
+    if found is None:
+        return {}
+    there = set(found.stems())
+    return {stem: found.digest(stem) for stem in stems if stem in there}
+
+
+def _people(project: Project, which: str) -> Corrected | None:
+    if which == "none":
+        return None
+    return people(project, "approved" if which == "approved" else "all")
+
+
 def settled(
     project: Project, source: Views, stems: Sequence[str], params: ConfidentParams
 ) -> ConfidentParams:
@@ -99,8 +133,12 @@ def make_confident(
     stems: Sequence[str],
     params: ConfidentParams,
     threads: int | None,
+    which: str = "none",
 ) -> Generator[Event, None, None]:
     """Make the labels that are not there yet; they lie in the run's folder.
+
+    A person's mask of an image takes the place of what its maps are sure of: a person knows more,
+    and leaves unsure (255) what nobody can know.
 
     Args:
         project, run: Where.
@@ -108,19 +146,31 @@ def make_confident(
         stems: Images.
         params: With thresholds.
         threads: Worker processes; one a core without it.
+        which: Masks of people that are learnt from, as of `corrections`.
     """
     folder = Confident.of(run).folder
     made_by = {"source": str(source), "settings": as_settings(params)}
     todo = []
+    known = corrections(project, which, stems)
+    masks = _people(project, which)
     for stem in stems:
+        if masks is not None and stem in known:
+            digest = digest_of({"corrected": known[stem]})
+            if _digest(folder / f"{stem}.npz") != digest:
+                folder.mkdir(exist_ok=True)
+                write_npz(folder / f"{stem}.npz", {"confident": masks.read(stem)}, {"digest": digest})
+            continue
         of_maps = maps_digest(source, stem, read_stack(project, source, stem))
         digest = digest_of([made_by, of_maps, project.image(stem).sha256])
         if _digest(folder / f"{stem}.npz") != digest:
             todo.append([str(project.root), str(source), run.id, stem, digest, as_settings(params)])
+    from_maps = len(stems) - len(known)
     yield Said(
-        text=f"Confident labels of {len(stems)} images from {source}: {_words(params)}"
-        + (f" ({len(stems) - len(todo)} were there)." if len(todo) < len(stems) else ".")
+        text=f"Confident labels of {from_maps} images from {source}: {_words(params)}"
+        + (f" ({from_maps - len(todo)} were there)." if len(todo) < from_maps else ".")
     )
+    if known:
+        yield Said(text=f"Of {len(known)} more the masks that people corrected are learnt from.")
     if todo:
         pace = Pace(len(todo))
         workers = min(threads or os.cpu_count() or 1, len(todo))

@@ -25,7 +25,7 @@ from engine.methods import method_class
 from engine.nets.weights import Weights, find_weights
 from engine.pace import Pace
 from engine.params import as_settings, describe, parse
-from engine.steps.seeds import Confident, make_confident, seeds_of, settled
+from engine.steps.seeds import Confident, corrections, make_confident, seeds_of, settled
 from engine.store import Project, Run, digest_of, image_set_digest, new_run, open_project, run_of, tag_digest
 from engine.store.runs import RUNNING
 from engine.tags import UNKNOWN
@@ -167,7 +167,11 @@ def _facts(project: Project, job: Train, cls: type[Method[Any, Any]]) -> dict[st
         held, stems = _held(project, stems, plan, job)
     if issubclass(cls, Walker):
         source, stems = seeds_of(project, job.method, params.seeds, stems)
-        more = {"seeds": str(source), "drawn": digest_of(source.facts)}
+        more = {
+            "seeds": str(source),
+            "drawn": digest_of(source.facts),
+            "corrected": corrections(project, params.corrected, stems),
+        }
     else:
         more = {}
         _check_tags(project, stems)
@@ -225,7 +229,9 @@ def _seeds(
             parse(ConfidentParams, known) if known else settled(project, source, stems, method.confident())
         )
         chosen.update(confident=as_settings(params))
-        yield from make_confident(project, chosen, source, stems, params, threads)
+        # As run.json says it: a run from before there was a choice goes on without.
+        which = str(chosen.facts["params"].get("corrected", "none"))
+        yield from make_confident(project, chosen, source, stems, params, threads, which)
     fabric.barrier()
     return labels
 
@@ -256,7 +262,7 @@ def _resumed(project: Project, job: Train) -> Run:
             "",
             f"Resume it with `wsss train {found.method}`.",
         )
-    if found.facts.get("classes") != list(project.classes):
+    if project.current_names(found.facts.get("classes", [])) != list(project.classes):
         raise UserError(
             f"The project's classes changed since the run {found.id} began.",
             f"It knows: {', '.join(found.facts.get('classes', []))}.",
@@ -269,6 +275,14 @@ def _resumed(project: Project, job: Train) -> Run:
         raise UserError(
             f"The images or tags changed since the run {found.id} began"
             + (f" ({missing[0]} is no longer in use)." if missing else "."),
+            "A run goes on with exactly what it began with, or its figures would mean nothing.",
+            "Train a new run.",
+        )
+    # Runs from before people's masks were learnt from have learnt from none.
+    begun_with = digests.get("corrected", {})
+    if begun_with != corrections(project, found.facts["params"].get("corrected", "none"), stems):
+        raise UserError(
+            f"Masks that people corrected changed since the run {found.id} began.",
             "A run goes on with exactly what it began with, or its figures would mean nothing.",
             "Train a new run.",
         )

@@ -2,8 +2,9 @@
 
 from engine.store.digests import digest_of, file_digest, image_set_digest, stale, tag_digest
 from engine.store.label_sets import LabelSet, indexed_png, label_set, label_sets
+from engine.store.making import check_place, create
 from engine.store.names import check_name, free_name, is_name
-from engine.store.project import Image, Project, TruthPlace, check_place, create, open_once, open_project
+from engine.store.project import Image, Project, TruthPlace, open_once, open_project
 from engine.store.runs import Run, Views, new_run, run_of, runs_of, source_of
 from engine.store.stacks import maps_digest, read_pixels, read_stack, with_maps
 

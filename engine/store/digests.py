@@ -35,7 +35,8 @@ def file_digest(path: Path) -> str:
 def tag_digest(project: Project, stems: tuple[str, ...]) -> str:
     """Return the digest of the classes and of these images' tags."""
     tags = project.tags().subset(stems)
-    return digest_of([list(tags.classes), list(tags.stems), tags.states.tolist()])
+    # By the names that the classes were made with: another name is not another tag.
+    return digest_of([list(project.class_list.first_names), list(tags.stems), tags.states.tolist()])
 
 
 def image_set_digest(project: Project, stems: tuple[str, ...]) -> str:

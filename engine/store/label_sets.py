@@ -156,6 +156,27 @@ class LabelSet:
         except (OSError, UserError):
             return ""
 
+    def convert(self, table: NDArray[np.uint8]) -> list[str]:
+        """Give every pixel of every mask the value that a table says; doing it again changes nothing
+        where what it gives is given back.
+
+        Args:
+            table: [256] uint8.
+
+        Returns:
+            The images whose mask is damaged and stays as it is.
+        """
+        unread = []
+        for stem in self.stems():
+            try:
+                mask = self.read(stem)
+            except UserError:
+                unread.append(stem)
+                continue
+            if (table[mask] != mask).any():
+                self.write(stem, table[mask], self.digest(stem))
+        return unread
+
     def remove(self, stem: str) -> None:
         """Remove one mask, if it is there; what made it is about to change."""
         self.path(stem).unlink(missing_ok=True)

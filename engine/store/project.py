@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import time
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,22 +18,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import tomli_w
 
 from engine import images as pixels
-from engine.atomic import clear_parts, new_folder, write_bytes, write_text
+from engine.atomic import clear_parts, write_bytes, write_text
 from engine.colours import class_colours
 from engine.errors import UserError, nearest
 from engine.intake import read_bytes
-from engine.names import check_class_names, stem_fault
 from engine.store import tag_log
+from engine.store.class_list import ClassList, merged_states, text
 from engine.store.image_list import Image, image_lines, inside, read_images
+from engine.store.label_sets import label_sets
 from engine.store.schema import SCHEMA, migrate
 from engine.tags import UNKNOWN, Tags
 
-__all__ = ["Image", "Project", "TruthPlace", "check_place", "create", "open_once", "open_project"]
+__all__ = ["Image", "Project", "TruthPlace", "open_once", "open_project", "project_facts"]
 
-_COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
+# Stands in wsss.toml while a merge of classes is under way.
+_MERGING = "merging"
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,7 @@ class Project:
     def __init__(self, root: Path, facts: Mapping[str, Any]) -> None:
         self.root = root
         self.name = str(facts["name"])
-        self.classes = _class_names([c["name"] for c in facts["classes"]], "wsss.toml")
-        self.colours = _colours([c["colour"] for c in facts["classes"]])
+        self.class_list = ClassList.of(facts["classes"])
         self.image_folder = _placed(root, facts["images"]["folder"])
         truth = facts.get("truth")
         self.truth_place = None if truth is None else _truth_place(root, truth)
@@ -62,6 +63,16 @@ class Project:
 
     def __repr__(self) -> str:
         return f"Project({self.name!r}, {len(self.images)} images, {len(self.classes)} classes)"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; class i is index i + 1 in masks."""
+        return self.class_list.names
+
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """`#RRGGBB` of each class."""
+        return self.class_list.colours
 
     @property
     def usable(self) -> tuple[str, ...]:
@@ -161,7 +172,12 @@ class Project:
         except FileNotFoundError:
             mark = (0, 0)
         if self._tags is None or self._tags[0] != mark or self._tags[1].stems != self.usable:
-            self._tags = (mark, tag_log.load(path, self.usable, self.classes))
+            tags = tag_log.load(path, self.usable, self.classes, self.class_list.former)
+            if merged := self.class_list.merged:
+                states = tags.states.copy()
+                states[:, list(merged)] = UNKNOWN  # nobody is asked about a class that is another one now
+                tags = Tags(tags.classes, tags.stems, states)
+            self._tags = (mark, tags)
         return self._tags[1]
 
     def set_tags(self, changes: Iterable[tuple[str, str, int]], author: str | None = None) -> None:
@@ -169,12 +185,8 @@ class Project:
         listed = list(changes)
         for stem, tag, _ in listed:
             self.image(stem)
-            if tag != "*" and tag not in self.classes:
-                raise UserError(
-                    f"The project has no class '{tag}'.",
-                    f"Classes: {', '.join(self.classes)}.",
-                    nearest(tag, self.classes),
-                )
+            if tag != "*":
+                self.class_list.index(tag)
         tag_log.append(self.root / "tags.csv", listed, author or tag_log.who())
 
     def set_aside(self, stem: str, reason: str) -> None:
@@ -188,21 +200,104 @@ class Project:
         Raises:
             UserError: The name cannot be used or stands already.
         """
-        names = _class_names([*self.classes, name])
+        changed = self.class_list.added(name, class_colours(len(self.classes) + 1)[-1])
+        self._free_name(name)
         # "All others absent" was never said of a class that nobody knew. These lines come first:
         # they say nothing until the class is there, so a kill in between does no harm.
         self.tags()
         tag_log.append(self.root / "tags.csv", [(stem, name, UNKNOWN) for stem in self.images], tag_log.who())
-        self.classes = names
-        self.colours = (*self.colours, class_colours(len(names))[-1])
+        self._take(changed)
+
+    def rename_class(self, old: str, new: str) -> None:
+        """Give a class another name; masks, maps, tags and runs of before know it by its place.
+
+        The truth's class of the old name is that class still. One write, so a kill leaves the
+        old name or the new one.
+
+        Raises:
+            UserError: There is no such class, or the name cannot be used or stands already.
+        """
+        changed = self.class_list.renamed(old, new)
+        if self.class_list.former.get(new, old) != old:
+            self._free_name(new)
+        self._rename_truth(old, new)
+        self._take(changed)
+
+    def merge_classes(self, old: str, into: str) -> list[str]:
+        """Let one class stand for another one too, in tags, labels, maps and the truth.
+
+        The places of the classes stay, so that runs, views and corrected masks keep their meaning;
+        that of `old` is left empty. Corrected masks are a person's and are not touched here:
+        `EditRoom.bulk` converts them as one named step. Killed in between, the next opening of
+        the project ends the work.
+
+        Returns:
+            Sentences on masks that could not be read and are left as they are.
+
+        Raises:
+            UserError: One of the classes is not in use, or they are the same.
+        """
+        changed = self.class_list.with_merged(old, into)
+        self._rename_truth(old, into)
+        self._facts[_MERGING] = True
+        self._take(changed)
+        return self.finish_merging()
+
+    def finish_merging(self) -> list[str]:
+        """Do what is left of a merge; doing it again changes nothing.
+
+        Returns:
+            Sentences on masks that could not be read and are left as they are.
+        """
+        path, merged = self.root / "tags.csv", self.class_list.merged
+        tags = tag_log.load(path, tuple(self.images), self.classes, self.class_list.former)
+        states, changes = tags.states.copy(), []
+        for old, into in merged.items():
+            both = merged_states(states, old, into)
+            changes += [
+                (stem, self.classes[into], int(state))
+                for stem, state, was in zip(tags.stems, both, states[:, into], strict=True)
+                if state != was
+            ]
+            states[:, into] = both
+        if changes:
+            tag_log.append(path, changes, tag_log.who())
+        table = np.arange(256, dtype=np.uint8)
+        for old, into in merged.items():
+            table[old + 1] = into + 1
+        said = []
+        for labels in label_sets(self.root, self.colours):
+            if unread := labels.convert(table):
+                said.append(f"Masks of '{labels.name}' cannot be read and stay: {', '.join(unread[:5])}.")
+        self._facts.pop(_MERGING, None)
+        self._write_facts()
+        self._tags = None
+        return said
+
+    def current_names(self, names: Sequence[str]) -> list[str]:
+        """Return what classes are called today that a run knew by these names."""
+        former = self.class_list.former
+        return [former.get(name, name) for name in names]
+
+    def _take(self, classes: ClassList) -> None:
+        self.class_list = classes
         self._write_facts()
         self._tags = None
 
+    def _rename_truth(self, old: str, new: str) -> None:
+        """Let the indexes of truth masks that mean a class mean it under its other name."""
+        if self.truth_place is not None:
+            names = tuple(new if name == old else name for name in self.truth_place.classes)
+            self.truth_place = replace(self.truth_place, classes=names)
+
+    def _free_name(self, name: str) -> None:
+        """Make sure that no line of tags.csv means another class by a name that is given anew."""
+        if name in self.class_list.former:
+            tag_log.rename(self.root / "tags.csv", self.class_list.former)
+
     def recolour(self, colours: Mapping[str, str]) -> None:
         """Give classes other colours (`#RRGGBB`)."""
-        chosen = [colours.get(n, c) for n, c in zip(self.classes, self.colours, strict=True)]
-        self.colours = _colours(chosen)
-        self._write_facts()
+        self._take(self.class_list.recoloured(colours))
 
     def relink(self, images: Path | None = None, truth: Path | None = None) -> list[str]:
         """Point the project at the new place of its images or truth, after looking at them.
@@ -269,7 +364,7 @@ class Project:
 
     def _write_facts(self) -> None:
         truth = self.truth_place
-        facts = _facts(self.root, self.name, self.classes, self.colours, self.image_folder, truth)
+        facts = project_facts(self.root, self.name, self.class_list, self.image_folder, truth)
         write_text(self.root / "wsss.toml", tomli_w.dumps({**self._facts, **facts}))
 
     def _write_images(self) -> None:
@@ -298,11 +393,14 @@ def open_project(path: str | Path) -> Project:
         facts = migrate(tomllib.loads(data.decode("utf-8")))
         for folder in (root, root / "labels", root / "exports", *_and_below(root / "runs")):
             clear_parts(folder, older_than=_abandoned)
-        return Project(root, facts)
+        project = Project(root, facts)
     except KeyError as error:
         raise _damaged(file, f"it lacks {error.args[0]!r}") from None
     except (UnicodeDecodeError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _damaged(file, str(error)) from None
+    if facts.get(_MERGING):
+        project.finish_merging()
+    return project
 
 
 @functools.lru_cache(maxsize=1)
@@ -311,73 +409,19 @@ def open_once(path: str) -> Project:
     return open_project(path)
 
 
-def create(
-    root: Path,
-    *,
-    images: Sequence[Image],
-    image_folder: Path,
-    tags: Tags,
-    truth: TruthPlace | None = None,
-    name: str | None = None,
-    author: str = "import",
-) -> Project:
-    """Make a project folder, whole or not at all.
-
-    Args:
-        root: Folder to make; it must not exist, or be empty.
-        images: All images, those set aside included.
-        image_folder: Folder that the images' files are relative to.
-        tags: Tags of the images; its classes are the project's, in mask order.
-        truth: Where truth masks lie, if there are any.
-        name: Name shown to people; the folder's name by default.
-        author: Who the tags are recorded under.
-
-    Raises:
-        UserError: Something stands at `root`.
-    """
-    root = check_place(root)
-    _class_names(tags.classes)
-    colours = class_colours(len(tags.classes))
-    with new_folder(root, replace=True) as part:
-        facts = _facts(root, name or root.name, tags.classes, colours, image_folder.resolve(), truth)
-        write_text(part / "wsss.toml", tomli_w.dumps(facts))
-        write_bytes(part / "images.csv", image_lines(images))
-        tag_log.create(part / "tags.csv", tags, author)
-        for folder in ("runs", "labels", "exports"):
-            (part / folder).mkdir()
-    return open_project(root)
-
-
-def check_place(root: Path) -> Path:
-    """Return the resolved folder if a project can be made there.
-
-    Raises:
-        UserError: Something stands there, or a folder of that name is asking for trouble.
-    """
-    root = root.expanduser().resolve()
-    accepted, todo = "A new or empty folder is accepted.", "Choose another name."
-    if (root / "wsss.toml").exists():
-        raise UserError(f"{root} is a project already.", accepted, todo)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise UserError(f"{root} is not empty.", accepted, todo)
-    if fault := stem_fault(root.name):
-        raise UserError(f"A project's folder name {fault}.", "A plain folder name is accepted.", todo)
-    return root
-
-
-def _facts(
+def project_facts(
     root: Path,
     name: str,
-    classes: Sequence[str],
-    colours: Sequence[str],
+    classes: ClassList,
     image_folder: Path,
     truth: TruthPlace | None,
 ) -> dict[str, Any]:
+    """Return what wsss.toml says of a project."""
     facts: dict[str, Any] = {
         "schema": SCHEMA,
         "name": name,
         "images": {"folder": _relative(root, image_folder)},
-        "classes": [{"name": n, "colour": c} for n, c in zip(classes, colours, strict=True)],
+        "classes": classes.as_facts(),
     }
     if truth is not None:
         facts["truth"] = {"folder": _relative(root, truth.folder), "classes": list(truth.classes)}
@@ -395,35 +439,11 @@ def _placed(root: Path, folder: str) -> Path:
     return (root / folder).resolve()
 
 
-def _class_names(names: Iterable[Any], source: str = "The class list") -> tuple[str, ...]:
-    """Return class names that are fit for a project; `*` means all classes in tags.csv."""
-    found = tuple(_text(name) for name in names)
-    check_class_names(found, source)
-    if "*" in found:
-        raise UserError(
-            "A class cannot be named '*'.", "In tags.csv it means all classes.", "Rename the class."
-        )
-    return found
-
-
-def _colours(colours: Sequence[Any]) -> tuple[str, ...]:
-    for colour in colours:
-        if not _COLOUR.fullmatch(_text(colour)):
-            raise ValueError(f"the colour {colour!r} is not #RRGGBB")
-    return tuple(colours)
-
-
 def _truth_place(root: Path, truth: Mapping[str, Any]) -> TruthPlace:
-    classes = tuple(_text(name) for name in truth["classes"])
+    classes = tuple(text(name) for name in truth["classes"])
     if len(classes) > 254:
         raise ValueError(f"{len(classes)} truth classes, and a mask holds at most 254")
     return TruthPlace(_placed(root, truth["folder"]), classes)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} stands where a name should")
-    return value
 
 
 def _damaged(file: Path, why: str) -> UserError:

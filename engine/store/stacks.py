@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.results import CamStack
+from engine.store.class_list import merged_stack
 from engine.store.digests import file_digest
 from engine.store.project import Project
 from engine.store.runs import Views
@@ -36,7 +37,7 @@ def read_stack(project: Project, views: Views, stem: str) -> CamStack:
         found = f"{path} has a map of class {max(stack.classes)}."
         wanted = f"The project has the classes 0 to {len(project.classes) - 1}."
     else:
-        return stack
+        return merged_stack(stack, project.class_list.merged)
     raise UserError(found, wanted, f"Draw it again with `wsss infer {views.run.id} -p {project.root.name}`.")
 
 

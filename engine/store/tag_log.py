@@ -11,7 +11,7 @@ import csv
 import getpass
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from engine.intake import read_bytes
 from engine.store.names import now
 from engine.tags import ABSENT, PRESENT, UNKNOWN, Tags
 
-__all__ = ["append", "create", "load", "who"]
+__all__ = ["append", "create", "load", "rename", "who"]
 
 HEADER = ("image", "tag", "state", "who", "when")
 _WORDS = {PRESENT: "present", ABSENT: "absent", UNKNOWN: "unknown"}
@@ -70,13 +70,20 @@ def append(path: Path, changes: Iterable[tuple[str, str, int]], author: str) -> 
         os.fsync(file.fileno())
 
 
-def load(path: Path, stems: Sequence[str], classes: Sequence[str]) -> Tags:
+def load(
+    path: Path, stems: Sequence[str], classes: Sequence[str], former: Mapping[str, str] | None = None
+) -> Tags:
     """Return the state of every image and class; what no line speaks of is unknown.
 
     A line with too few cells was being written when the power went, and is passed over. Lines
     are read one by one, so that an open quote in such a line cannot swallow those behind it.
     A class that the project lacks may be unknown, which says nothing: `Project.add_class`
     writes these lines before the class.
+
+    Args:
+        path: tags.csv.
+        stems, classes: What to return, in this order.
+        former: Former name of a class -> today's; lines of before use them.
 
     Raises:
         UserError: The file is missing or a line of it makes no sense; the line is named.
@@ -92,6 +99,8 @@ def load(path: Path, stems: Sequence[str], classes: Sequence[str]) -> Tags:
         )
     row_of = {stem: i for i, stem in enumerate(stems)}
     column_of: dict[str, int | slice] = {name: i for i, name in enumerate(classes)}
+    for old, name in (former or {}).items():
+        column_of.setdefault(old, column_of[name])
     column_of["*"] = slice(None)
     states = np.full((len(stems), len(classes)), UNKNOWN, np.int8)
     for number, line in enumerate(lines, start=2):
@@ -104,6 +113,29 @@ def load(path: Path, stems: Sequence[str], classes: Sequence[str]) -> Tags:
         if stem in row_of and tag in column_of:
             states[row_of[stem], column_of[tag]] = _STATES[state]
     return Tags(tuple(classes), tuple(stems), states)
+
+
+def rename(path: Path, former: Mapping[str, str]) -> None:
+    """Write today's names of classes in place of former ones, the whole file or nothing of it.
+
+    Args:
+        path: tags.csv.
+        former: Former name -> today's.
+
+    Raises:
+        UserError: The file is missing.
+    """
+    if not path.is_file():
+        raise _gone(path)
+    # A line that is damaged or was cut short stays as it is, so that `load` can name it.
+    data = read_bytes(path, _MAX_BYTES, _ACCEPTED)
+    lines = []
+    for line in data.splitlines(keepends=True):
+        row = _cells(line)
+        if len(row) == len(HEADER) and row[1] in former:
+            line = _lines([(row[0], former[row[1]], *row[2:])])
+        lines.append(line)
+    write_bytes(path, b"".join(lines))
 
 
 def _cells(line: bytes) -> list[str]:

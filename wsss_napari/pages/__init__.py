@@ -33,5 +33,6 @@ PAGES: tuple[Entry, ...] = (
     Entry("explore", "Explore", "Look at the maps of a run and turn them into masks", "ExplorePage"),
     Entry("climb", "Climb", "Let the evidence for a class grow step by step", "ClimbPage"),
     Entry("refine", "Refine", "Pull the masks to the borders of the objects", "RefinePage"),
+    Entry("correct", "Correct", "Mend the masks, approve them, and go on to the next", "CorrectPage"),
     Entry("export", "Export", "Measure the masks and write them as a data set", "ExportPage"),
 )

@@ -16,14 +16,20 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QVBoxLayout,
     QWidget,
 )
 
-from engine.formats import formats
+from engine.edits import corrected
+from engine.errors import UserError
+from engine.formats import format_named
 from engine.messages import Event, Export, Failed, Finished, command
+from engine.params import describe
+from engine.results import InstanceSet
 from engine.store import free_name, label_sets, runs_of
 from wsss_napari.desk import Desk
-from wsss_napari.forms import Fold
+from wsss_napari.format_choice import FormatChoice
+from wsss_napari.forms import Fold, Form
 from wsss_napari.map_files import OTHERS, views_title
 from wsss_napari.pages.boxes import BoxesSection
 from wsss_napari.pages.import_back import ImportBack
@@ -31,7 +37,13 @@ from wsss_napari.pages.measure import Measure
 from wsss_napari.pages.page import Page
 from wsss_napari.path_line import PathLine
 
-__all__ = ["ExportPage"]
+__all__ = ["APPROVED", "CORRECTED", "ExportPage"]
+
+# A person's own masks among what can be exported; no label set can have such a name.
+APPROVED = ":approved"
+CORRECTED = ":corrected"
+# What `--labels corrected` writes: no mask that was rejected or is damaged.
+_WORKED_ON = ("in progress", "needs review", "approved")
 
 
 class ExportPage(Page):
@@ -47,6 +59,8 @@ class ExportPage(Page):
         self._suggested = ""
         self._command = ""
         self._working = False
+        self._trouble = ""
+        self._options: Form | None = None
         self.measure = Measure(desk, self)
         self.measure.measured.connect(self._show_curve)
         self.boxes = BoxesSection(desk, self)
@@ -80,14 +94,18 @@ class ExportPage(Page):
     def job(self, *, dry_run: bool = False) -> Export | None:
         """Return the export that the page asks for, or None while something is missing."""
         out = self.folder.line.text().strip()
-        if self.session.project is None or self.what.currentData() is None or not out:
+        what = self.what.currentData()
+        if self.session.project is None or what is None or not out:
             return None
         return self.desk.job(
             Export,
-            labels=self.what.currentData(),
+            labels="corrected" if what in (APPROVED, CORRECTED) else what,
+            only="approved" if what == APPROVED else "all",
             format=self.format.currentData(),
             out=out,
             split=self.split.currentData(),
+            settings=self._settings(),
+            instances=self.instances.currentData() if self.format.form.objects else None,
             overwrite=self.overwrite.isChecked() and not self.overwrite.isHidden(),
             dry_run=dry_run,
         )
@@ -115,17 +133,20 @@ class ExportPage(Page):
         rule.setProperty("wsss", "rule")
         self.body.addWidget(rule)
         self.body.addWidget(_title("Export"))
-        self.format = QComboBox(self)
-        # Masks are what most people came for; maps are for those who go on with other code.
-        for name, form in sorted(formats().items(), key=lambda item: item[1].kind != "masks"):
-            self.format.addItem(form.title, name)
-        self.format.setCurrentIndex(max(0, self.format.findData("voc")))
+        self.format = FormatChoice(self)
         self.format.setToolTip("How the files are laid out, with the programs that read them")
         self.what = QComboBox(self)
-        self.what.setToolTip("Labels for formats of masks, maps for formats of maps")
+        self.what.setToolTip(
+            "Masks that you approved or corrected, or labels, for formats of masks; maps for formats of maps"
+        )
         self.split = QComboBox(self)
         self.split.setToolTip("Images that are written")
-        for box in (self.format, self.what, self.split):
+        self.instances = QComboBox(self)
+        self.instances.setToolTip(
+            "Where objects come from: the instances that the labels' own run found, or those of another. "
+            "Without any, each connected area is an object"
+        )
+        for box in (self.what, self.split, self.instances):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(10)
         self.folder = PathLine(
@@ -136,13 +157,18 @@ class ExportPage(Page):
         )
         self.overwrite = QCheckBox("Replace the earlier export in this folder", self)
         self.overwrite.setToolTip("Only a folder that an export made is ever replaced")
+        self.options_slot = QVBoxLayout()
         form_box = QFormLayout()
         form_box.addRow("Format", self.format)
         form_box.addRow("What", self.what)
         form_box.addRow("Split", self.split)
+        self.instances_title = QLabel("Instances", self)
+        self.instances_title.setBuddy(self.instances)
+        form_box.addRow(self.instances_title, self.instances)
         form_box.addRow("Folder", self.folder)
         form_box.addRow(self.overwrite)
         self.body.addLayout(form_box)
+        self.body.addLayout(self.options_slot)
         self.report = QLabel(self)
         self.report.setWordWrap(True)
         self.report.setTextFormat(Qt.TextFormat.RichText)
@@ -163,9 +189,10 @@ class ExportPage(Page):
         self.import_fold.head.setToolTip("Read masks or maps of another program as labels or as a run")
         self.body.addWidget(self.import_fold)
         self.body.addStretch(1)
-        self.format.currentIndexChanged.connect(lambda _index: self._boxes_changed())
+        self.format.currentIndexChanged.connect(lambda _index: self._format_changed())
         self.what.currentIndexChanged.connect(lambda _index: self._suggest())
         self.split.currentIndexChanged.connect(lambda _index: self._show_state())
+        self.instances.currentIndexChanged.connect(lambda _index: self._show_state())
         self.folder.changed.connect(self._show_state)
         self.overwrite.toggled.connect(lambda _on: self._show_state())
 
@@ -206,6 +233,26 @@ class ExportPage(Page):
             self.hide_hint()
         self._boxes_changed()
 
+    def _format_changed(self) -> None:
+        """Offer what can be chosen of the writing, and what the format can hold."""
+        if self._options is not None:
+            self._options.hide()
+            self._options.deleteLater()
+        self._options = None
+        kind = self.format.form.options
+        if kind is not None:
+            self._options = Form(describe(kind), parent=self)
+            self._options.changed.connect(self._show_state)
+            self.options_slot.addWidget(self._options)
+            self._options.show()
+        self._boxes_changed()
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the options that differ from the format's defaults; none while a field is wrong."""
+        if self._options is None or self._options.problem():
+            return {}
+        return self._options.values()
+
     def _boxes_changed(self) -> None:
         """Offer labels or maps, whichever the format holds, and the project's splits."""
         project = self.session.project
@@ -222,6 +269,7 @@ class ExportPage(Page):
                 self.split.addItem(text, data)
             self.what.setCurrentIndex(max(0, self.what.findData(chosen)))
             self.split.setCurrentIndex(max(0, self.split.findData(split)))
+        self._offer_instances()
         self._suggest()
 
     def _boxes(self) -> list[tuple[str, str]]:
@@ -229,8 +277,9 @@ class ExportPage(Page):
         project = self.session.project
         if project is None:
             return []
-        if formats()[self.format.currentData()].kind == "masks":
-            return [(labels.name, labels.name) for labels in label_sets(project.root, project.colours)]
+        if self.format.form.kind == "masks":
+            own = self._own_masks()
+            return own + [(labels.name, labels.name) for labels in label_sets(project.root, project.colours)]
         every = [
             v
             for run in reversed(runs_of(project.root))
@@ -239,12 +288,42 @@ class ExportPage(Page):
         ]
         return [(views_title(v), v.run.id if v.name == "default" else str(v)) for v in every]
 
+    def _offer_instances(self) -> None:
+        """Offer the sets of instances, where the format can hold objects."""
+        project, chosen = self.session.project, self.instances.currentData()
+        with QSignalBlocker(self.instances):
+            self.instances.clear()
+            self.instances.addItem("those of the labels", None)
+            for run in reversed(runs_of(project.root)) if project is not None else ():
+                for views in run.all_views():
+                    if views.stems(InstanceSet.KIND):
+                        self.instances.addItem(views_title(views), str(views))
+            self.instances.setCurrentIndex(max(0, self.instances.findData(chosen)))
+        for widget in (self.instances, self.instances_title):
+            widget.setVisible(self.format.form.objects and self.instances.count() > 1)
+
+    def _own_masks(self) -> list[tuple[str, str]]:
+        """Return the person's own masks as (text, choice)."""
+        project = self.session.project
+        assert project is not None
+        self._trouble = ""
+        try:
+            approved = len(corrected(project, ("approved",)).stems())
+            every = len(corrected(project, _WORKED_ON).stems())
+        except UserError as damaged:
+            self._trouble = f"{damaged.found} The Correct page can mend it."
+            return []
+        found = [(f"Approved masks ({approved:,})", APPROVED)] if approved else []
+        if every > approved:
+            found.append((f"Corrected masks, approved or not ({every:,})", CORRECTED))
+        return found
+
     def _suggest(self) -> None:
         """Name a free folder in the project, until the person names one."""
         project, what = self.session.project, self.what.currentData()
         typed = self.folder.line.text()
         if project is not None and what is not None and typed in ("", self._suggested):
-            wanted = f"{what}-{self.format.currentData()}".replace("/", "-")
+            wanted = f"{what.lstrip(':')}-{self.format.currentData()}".replace("/", "-")
             exports = project.root / "exports"
             name = free_name(wanted, lambda n: (exports / n).exists())
             self._suggested = str(exports / name)
@@ -253,21 +332,23 @@ class ExportPage(Page):
 
     def _show_state(self) -> None:
         """Say what the format cannot hold and whether the export can begin."""
-        form = formats()[self.format.currentData()]
+        form = self.format.form
         out = self.folder.line.text().strip()
         self.overwrite.setVisible(bool(out) and Path(out).expanduser().exists())
-        self.report.setText(_report(form.holds, form.loses))
+        self.report.setText(_warned(self._trouble) + _report(form.holds, form.loses))
         why = ""
         if self.what.count() == 0:
             kind = (
-                "labels yet. Make some on the Explore page"
+                "labels yet. Make some on the Explore page, or masks on the Correct page"
                 if form.kind == "masks"
                 else "maps yet. Draw some there"
             )
             why = f"There are no {kind}."
-            self.report.setText(html.escape(why))
+            self.report.setText(_warned(self._trouble) + html.escape(why))
         elif not out:
             why = "Name a folder to write."
+        elif self._options is not None and self._options.problem():
+            why = self._options.problem()
         for button in (self.export_button, self.check_button):
             button.setEnabled(not why and not self._working)
         job = self.job()
@@ -284,12 +365,13 @@ class ExportPage(Page):
         self._show_state()
         if isinstance(ending, Finished):
             result = ending.result
-            form = formats()[result["format"]]
-            what = "masks" if form.kind == "masks" else "maps"
-            counts = [("Images", result["images"]), (what.capitalize(), result["images"])]
+            form = format_named(result["format"])
+            what = "Masks" if form.kind == "masks" else "Maps"
+            lost = result["lost"]
+            counts = [("Images", result["images"]), (what, result["images"]), ("Losses", len(lost))]
             if result["left_out"]:
-                counts.append(("Left out", result["left_out"]))
-            self.report.setText(_report(form.holds, result["lost"], counts))
+                counts.insert(2, ("Left out", result["left_out"]))
+            self.report.setText("<b>Nothing was written yet.</b>" + _report(form.holds, lost, counts))
         elif isinstance(ending, Failed):
             self.report.setText(html.escape(ending.message).replace("\n", "<br>"))
 
@@ -308,7 +390,7 @@ class ExportPage(Page):
         self.done.show()
         self._suggested = self.folder.line.text()
         self._suggest()
-        form = formats()[job.format]
+        form = format_named(job.format)
         self.report.setText(_report(form.holds, ending.result["lost"]))
         self.news.emit()
 
@@ -329,6 +411,10 @@ class ExportPage(Page):
             self.desk.plots.show(self.measure.curve, "Threshold sweep")
         elif self._shown and result is not None:
             self.desk.plots.hide(self.measure.curve)
+
+
+def _warned(text: str) -> str:
+    return f"<p>⚠ {html.escape(text)}</p>" if text else ""
 
 
 def _report(holds: str, losses: Any, counts: Any = ()) -> str:

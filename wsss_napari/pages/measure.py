@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from engine.edits import corrected
 from engine.errors import UserError
 from engine.messages import Evaluate, Event, Finished
 from engine.store import label_sets, runs_of, source_of
@@ -110,6 +111,12 @@ class Measure(QWidget):
             self.what.clear()
             self.split.clear()
             if project is not None:
+                try:
+                    mine = corrected(project, ("in progress", "needs review", "approved")).stems()
+                except UserError:  # the Correct page tells of a damaged journal
+                    mine = ()
+                if mine:
+                    self.what.addItem(f"Corrected masks ({len(mine)})", "labels:corrected")
                 for labels in label_sets(project.root, project.colours):
                     self.what.addItem(f"Labels {labels.name}", f"labels:{labels.name}")
                 for run in reversed(runs_of(project.root)):
