@@ -26,7 +26,7 @@ def test_the_demo_walks_the_path_and_keeps_what_is_there(
     out, err = capsys.readouterr()
     told = json.loads(out)
     assert out.count("\n") == 1
-    for verb in ("new", "train", "infer", "evaluate", "label", "export"):
+    for verb in ("new", "train", "infer", "evaluate", "label", "queue", "export"):
         assert f"$ wsss {verb} " in err
         assert told["seconds"][verb] > 0
     assert 0 <= told["miou"] <= 1 and told["screenshots"] is None

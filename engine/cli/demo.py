@@ -17,7 +17,7 @@ from engine.cli.view import check_window, open_window
 from engine.display import can_imagine, has_display, imagined
 from engine.errors import UserError
 from engine.images import digest
-from engine.messages import Climb, Evaluate, Export, Infer, Job, Label, New, Refine, Train, command
+from engine.messages import Climb, Evaluate, Export, Infer, Job, Label, New, Queue, Refine, Train, command
 from engine.resources import resource
 from engine.results import traces_in
 from engine.store import Project, open_project, run_of, runs_of
@@ -102,6 +102,8 @@ def _walk(told: _Told, out: Path) -> dict[str, Any]:
     told.do(Label(project=place, source=RUN, name=LABELS, background=rule))
     labels = told.do(Evaluate(project=place, labels=LABELS))
     told.say(f"mIoU of the pseudo-labels: {percent(labels['miou'])}.")
+    first = told.do(Queue(project=place, source=RUN))["first"][0]
+    told.say(f"The Correct page begins with what the run is least sure of: {first['image']}, {first['reason']}.")
 
     voc = str(out / "voc")
     told.do(Export(project=place, labels=LABELS, format="voc", out=voc, overwrite=True))
