@@ -328,18 +328,19 @@ def test_without_a_step_the_final_map_is_the_cam(net, alignment: str, scales: tu
     assert [r.cls for r in rows] == [0, 2] and all(len(r.rows) == 1 for r in rows)
 
 
-def test_scales_weigh_by_one_over_them_and_the_largest_are_not_climbed(net) -> None:
+@pytest.mark.parametrize(("weight", "by"), [("area", 4), ("side", 2), ("equal", 1)])
+def test_scales_weigh_as_chosen_and_the_largest_are_not_climbed(net, weight: str, by: int) -> None:
     maps_of = {}
     alone = {"steps": 1, "scale_weight": "equal"}
     for name, settings in {
         "1": ClimbSettings(scales=(1.0,), **alone),
         "half": ClimbSettings(scales=(0.5,), **alone),
         "double": ClimbSettings(scales=(2.0,), steps=0, scale_weight="equal"),
-        "all": ClimbSettings(scales=(1.0, 0.5, 2.0), steps=1),
+        "all": ClimbSettings(scales=(1.0, 0.5, 2.0), steps=1, scale_weight=weight),
     }.items():
         ((_, stack, _),) = climb_maps(net, [shot()], settings)
         maps_of[name] = stack.maps.astype(float) * stack.peaks[:, None, None]
-    wanted = maps_of["1"] + 2 * maps_of["half"] + maps_of["double"] / 2
+    wanted = maps_of["1"] + by * maps_of["half"] + maps_of["double"] / by
     np.testing.assert_allclose(maps_of["all"], wanted, rtol=5e-3, atol=5e-3 * wanted.max())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from PIL import Image as Pillow
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QApplication, QPushButton
@@ -328,3 +329,26 @@ def test_all_of_it_is_there_after_closing(page, project):
         assert room.states() == {FIRST: "approved", SECOND: "in progress"}
         assert (room.load(SECOND).mask[5:15, 5:15] == 3).all() and len(room.steps(FIRST)) == 1
     assert {p.name for p in (project.root / "edited").glob("*.png")} == {f"{FIRST}.png", f"{SECOND}.png"}
+
+
+def test_a_mask_drawn_on_other_pixels_is_kept_on_the_persons_word(page, project):
+    desk = page.desk
+    paint(page)
+    mask = page.correction.sheet.mask.copy()
+    path = desk.session.project.path(FIRST)
+    Pillow.fromarray(np.full((48, 64, 3), 99, np.uint8)).save(path)
+    desk.corrections.close()
+    desk.session.project.relink(images=path.parent)
+    page.load()
+    assert "other pixels" in page.hint and page.correction.sheet is None
+    page._hint_button.click()
+    assert page.hint == "" and (page.correction.sheet.mask == mask).all()
+    assert page.correction.sheet.state == "needs review"
+
+
+def test_a_disk_that_does_not_keep_steps_is_told_once(page, monkeypatch):
+    monkeypatch.setattr(type(page.corrections.room), "trouble", "No space left on device")
+    page.told.clear()
+    page.corrections._count()
+    page.corrections._count()
+    assert len([t for t in page.told if "No space left on device" in t]) == 1

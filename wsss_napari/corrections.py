@@ -14,7 +14,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QApplication
 
-from engine.edits import EditRoom, JournalDamaged
+from engine.edits import EditRoom, JournalDamaged, OtherPixels
 from engine.edits.journal import JOURNAL
 from engine.errors import UserError
 from engine.store import Project, Views, label_sets
@@ -70,6 +70,9 @@ class Corrections:
         self.problem = self.locked = ""
         self.damaged = False
         self.notes: tuple[str, ...] = ()
+        # The image that was corrected on other pixels of the same size: a person may keep its mask.
+        self.other_pixels = ""
+        self._told_trouble = ""
         self.route: Callable[[str, int], str | None] | None = None
         self._lock: ProjectLock | None = None
         self._source = ""
@@ -184,6 +187,7 @@ class Corrections:
 
     def _load(self, project: Project, room: EditRoom, stem: str) -> str:
         self._save_time()
+        self.other_pixels = ""
         proposal = None
         try:
             proposal = self.proposal(stem)
@@ -195,8 +199,16 @@ class Corrections:
             self.correction.open(room, stem, proposal, blocked=self.locked)
         except UserError as error:
             self.correction.close()
+            if isinstance(error, OtherPixels) and error.acceptable and not self.locked:
+                self.other_pixels = stem
             return str(error)
         return ""
+
+    def accept_image(self) -> None:
+        """Take the present file of the image for the one its mask belongs to, on the person's word."""
+        stem, room = self.other_pixels, self.room
+        if stem and room is not None:
+            self._desk.guard(room.accept_image, stem)
 
     def go(self, by: int) -> None:
         """Go to the next image (1) or the previous one (-1), in the order of the queue where there is one."""
@@ -364,6 +376,13 @@ class Corrections:
             self._cursor = at
             self._time.touch()
         self._save_time()
+        trouble = "" if self.room is None else self.room.trouble
+        if trouble and trouble != self._told_trouble:
+            self.session.said.emit(
+                "error",
+                f"The disk does not keep the last steps ({trouble}). They are safe while the computer runs.",
+            )
+        self._told_trouble = trouble
 
     def _save_time(self) -> None:
         sheet, room = self.correction.sheet, self.room

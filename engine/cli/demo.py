@@ -103,7 +103,9 @@ def _walk(told: _Told, out: Path) -> dict[str, Any]:
     labels = told.do(Evaluate(project=place, labels=LABELS))
     told.say(f"mIoU of the pseudo-labels: {percent(labels['miou'])}.")
     first = told.do(Queue(project=place, source=RUN))["first"][0]
-    told.say(f"The Correct page begins with what the run is least sure of: {first['image']}, {first['reason']}.")
+    told.say(
+        f"The Correct page begins with what the run is least sure of: {first['image']}, {first['reason']}."
+    )
 
     voc = str(out / "voc")
     told.do(Export(project=place, labels=LABELS, format="voc", out=voc, overwrite=True))

@@ -9,7 +9,19 @@ masks = corrected(project)
 
 from engine.edits.corrected import Corrected, corrected
 from engine.edits.journal import JournalDamaged
+from engine.edits.loading import OtherPixels
 from engine.edits.room import EditRoom
 from engine.edits.sheet import STATES, Box, Event, Sheet, Step
 
-__all__ = ["STATES", "Box", "Corrected", "EditRoom", "Event", "JournalDamaged", "Sheet", "Step", "corrected"]
+__all__ = [
+    "STATES",
+    "Box",
+    "Corrected",
+    "EditRoom",
+    "Event",
+    "JournalDamaged",
+    "OtherPixels",
+    "Sheet",
+    "Step",
+    "corrected",
+]

@@ -16,7 +16,19 @@ from engine.edits.sheet import Mask
 from engine.errors import UserError
 from engine.store import Project
 
-__all__ = ["Start", "check_image", "check_mask", "find_start"]
+__all__ = ["OtherPixels", "Start", "check_image", "check_mask", "find_start"]
+
+
+class OtherPixels(UserError):
+    """An image was corrected on other pixels than it has now.
+
+    Attributes:
+        acceptable: Whether it has the mask's size still, so that `EditRoom.accept_image` can keep the mask.
+    """
+
+    def __init__(self, acceptable: bool, found: str, accepted: str, todo: str) -> None:
+        super().__init__(found, accepted, todo)
+        self.acceptable = acceptable
 
 
 @dataclass
@@ -132,7 +144,8 @@ def find_start(
 def _check_row(project: Project, row: Row) -> None:
     image = project.image(row.stem)
     if (row.height, row.width) != (image.height, image.width) or row.sha256 != image.sha256:
-        raise UserError(
+        raise OtherPixels(
+            (row.height, row.width) == (image.height, image.width),
             f"{row.stem} was corrected on other pixels: its file then was another one than now.",
             "A mask belongs to the pixels it was drawn on.",
             f"Put the old images back and run `wsss relink {project.root.name} --images FOLDER`; "

@@ -214,8 +214,16 @@ class CorrectPage(Page):
         panel.compare.setEnabled(sheet.proposal is not None)
         self._show_newer(edited=bool(steps))
 
+    def _keep_mask(self) -> None:
+        self.corrections.accept_image()
+        self.load()
+
     def _begin(self, image: str) -> None:
         why = self.desk.guard(self.corrections.show, image)
+        if why and self.corrections.other_pixels:
+            tip = "The mask stays, to be reviewed: say that it fits the pixels that the image has now"
+            self.show_hint(why, "Keep the mask", self._keep_mask, tip)
+            return
         if why is None or why:
             self.show_hint(why or "The image cannot be corrected.", "Try again", self._retry)
             return
