@@ -36,6 +36,7 @@ __all__ = [
     "Losses",
     "Method",
     "Shot",
+    "check_start",
 ]
 
 P = TypeVar("P")
@@ -166,12 +167,21 @@ class ClassifierParams:
     ] = "plain"
 
     def __post_init__(self) -> None:
-        if self.backbone == "tiny_cnn" and self.pretrained:
-            raise UserError(
-                "pretrained = true cannot be used with the backbone tiny_cnn.",
-                "tiny_cnn is a small network for first tries and has no ImageNet weights.",
-                "Add --set pretrained=false, or choose another backbone.",
-            )
+        check_start(self.backbone, self.pretrained)
+
+
+def check_start(backbone: str, pretrained: bool) -> None:
+    """Check that a backbone can start from ImageNet weights where it is asked to.
+
+    Raises:
+        UserError: It has none.
+    """
+    if backbone == "tiny_cnn" and pretrained:
+        raise UserError(
+            "pretrained = true cannot be used with the backbone tiny_cnn.",
+            "tiny_cnn is a small network for first tries and has no ImageNet weights.",
+            "Add --set pretrained=false, or choose another backbone.",
+        )
 
 
 class ClassifierMethod(Method[P, V]):

@@ -17,7 +17,7 @@ from engine.affinity import transition
 from engine.class_maps import Shot
 from engine.confident import ConfidentParams
 from engine.errors import UserError
-from engine.method import Method
+from engine.method import Method, check_start
 from engine.nets.backbone import Backbone, build_backbone, freeze
 from engine.nets.weights import Weights
 from engine.params import Spec
@@ -100,12 +100,7 @@ class SeedParams:
     ] = "approved"
 
     def __post_init__(self) -> None:
-        if self.backbone == "tiny_cnn" and self.pretrained:
-            raise UserError(
-                "pretrained = true cannot be used with the backbone tiny_cnn.",
-                "tiny_cnn is a small network for first tries and has no ImageNet weights.",
-                "Add --set pretrained=false, or choose another backbone.",
-            )
+        check_start(self.backbone, self.pretrained)
         if self.foreground is not None and self.background is not None and self.background > self.foreground:
             raise UserError(
                 f"background = {self.background:g} is above foreground = {self.foreground:g}.",

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from engine.formats._format import Labelled
+from engine.params import Spec
 
-__all__ = ["How", "Object", "find_objects"]
+__all__ = ["How", "Object", "ObjectKind", "find_objects"]
 
 How: TypeAlias = Literal["instances", "components", "classes"]
+# What can be chosen of every format that holds objects alone.
+ObjectKind: TypeAlias = Annotated[
+    Literal["instances", "components"],
+    Spec("Objects are the instances of the refinement where it found any, or connected regions.", main=True),
+]
 
 # Pixels that touch at a corner are one object: thin things would fall into crumbs otherwise.
 _EIGHT = np.ones((3, 3), bool)

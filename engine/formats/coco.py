@@ -20,7 +20,7 @@ from engine.formats._files import portability
 from engine.formats._format import Format, Incoming, Labelled
 from engine.formats._lists import lists_of
 from engine.formats._masks import UNSURE, Mask, Sizes, checked
-from engine.formats._objects import Object, find_objects
+from engine.formats._objects import Object, ObjectKind, find_objects
 from engine.formats._outlines import edge_polygons
 from engine.formats._photographs import photograph, said_of_photographs
 from engine.formats._runs import counts_of, runs_of, spans_of, text_of
@@ -47,12 +47,7 @@ class Options:
         Literal["polygons", "rle"],
         Spec("Polygons along pixel edges, or run lengths; both give the same pixels.", main=True),
     ] = "polygons"
-    objects: Annotated[
-        Literal["instances", "components"],
-        Spec(
-            "Objects are the instances of the refinement where it found any, or connected regions.", main=True
-        ),
-    ] = "instances"
+    objects: ObjectKind = "instances"
 
 
 _DEFAULT = Options()

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import yaml  # type: ignore[import-untyped]
@@ -21,13 +21,12 @@ from engine.formats._files import inside, listed, portability, root_of
 from engine.formats._format import Format, Incoming, Labelled
 from engine.formats._lists import lists_of
 from engine.formats._masks import UNSURE, Mask, Sizes, checked, class_table
-from engine.formats._objects import find_objects
+from engine.formats._objects import ObjectKind, find_objects
 from engine.formats._outlines import centre_polygons, fill_centres
 from engine.formats._photographs import photograph, said_of_photographs
 from engine.formats._shapes import Effort
 from engine.intake import read_bytes, read_text
 from engine.names import MAX_CLASSES, nfc, quote
-from engine.params import Spec
 
 __all__ = ["FORMAT", "Options", "read", "write"]
 
@@ -47,12 +46,7 @@ _MARGIN = 0.01
 class Options:
     """What can be chosen of a YOLO export."""
 
-    objects: Annotated[
-        Literal["instances", "components"],
-        Spec(
-            "Objects are the instances of the refinement where it found any, or connected regions.", main=True
-        ),
-    ] = "instances"
+    objects: ObjectKind = "instances"
 
 
 _DEFAULT = Options()
