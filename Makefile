@@ -22,7 +22,7 @@ $(READY): pyproject.toml
 		echo "Install one (Debian: apt-get install python3 python3-venv) or name it: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[pyqt5,test]'
+	$(BIN)/python -m pip install --quiet -e '.[pyqt5,clip,test]'
 	@touch $@
 
 setup: system $(READY)

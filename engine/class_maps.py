@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from engine import maps
 from engine.errors import UserError
+from engine.nets.backbone import Backbone
 from engine.nets.classifier import Classifier
-from engine.nets.input import resized
+from engine.nets.input import over_cells, resized
 from engine.params import Spec
 from engine.results import CamStack
 
@@ -28,17 +30,25 @@ __all__ = [
     "check_scales",
     "class_maps",
     "fused_maps",
+    "host_maps",
     "wanted_classes",
 ]
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One image to look at: its upright pixels [H, W, 3] uint8 and its tags [C] int8."""
+    """One image to look at: its upright pixels [H, W, 3] uint8, its tags [C] int8, and what a method asks for beside.
+
+    Attributes:
+        label: [H, W] uint8, the confident label that a network learnt from (see `engine.confident`), or None.
+        maps: Maps of another run, see `engine.method.Method.host`, or None.
+    """
 
     stem: str
     pixels: NDArray[np.uint8]
     tags: NDArray[np.int8]
+    label: NDArray[np.uint8] | None = None
+    maps: CamStack | None = None
 
 
 # Scores (logits) [B, C] of a batch, and what draws the maps [B, K, h, w] of K classes of it.
@@ -192,6 +202,36 @@ def fused_maps(
         )
     assert scores is not None
     yield from _stacks(shots, size, drawn, total, scores, views, facts)
+
+
+def host_maps(shots: Sequence[Shot], classes: list[int], images: Tensor, backbone: Backbone) -> Tensor:
+    """Return the maps [B or 2B, K, h, w] in [0, 1] that shots came with, on the cells of their features.
+
+    Args:
+        shots: Images with maps of another run; a class without one has a map of nothing.
+        classes: K classes.
+        images: [B or 2B, 3, H, W], the scaled images as a network sees them, then their mirror images.
+        backbone: Whose features.
+
+    Raises:
+        UserError: One came without.
+    """
+    found = images.new_zeros(len(shots), len(classes), *images.shape[2:])
+    for row, shot in zip(found, shots, strict=True):
+        if shot.maps is None:
+            raise UserError(
+                f"{shot.stem} came without the maps of another run.",
+                "This network was trained with such maps beside the images.",
+                "Draw them with `wsss infer` of that run.",
+            )
+        known = [c for c in classes if c in shot.maps.classes]
+        if known:
+            full = torch.from_numpy(shot.maps.full()[[shot.maps.classes.index(c) for c in known]])
+            full = F.interpolate(full[None], images.shape[2:], mode="bilinear", antialias=True)[0]
+            row[[classes.index(c) for c in known]] = full.to(row)
+    if len(images) > len(shots):
+        found = torch.cat([found, found.flip(3)])
+    return over_cells(found, backbone.stride, backbone.cell_centre)
 
 
 def _classes(shots: Sequence[Shot], scores: Tensor, views: Any) -> list[int]:

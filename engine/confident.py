@@ -28,13 +28,12 @@ import numpy.typing as npt
 
 from engine.crf import CRFParams, join_sides, refine_together, unary_of_labels, unary_of_scores
 from engine.errors import UserError
-from engine.labels import UNSURE, LabelRule, best_class
+from engine.labels import LabelRule, best_class
 from engine.params import Spec, parse
 
 __all__ = [
     "ConfidentParams",
     "confident",
-    "join_scores",
     "score_histogram",
     "settled",
     "split_of",
@@ -47,8 +46,6 @@ Mask: TypeAlias = npt.NDArray[np.uint8]
 _BINS = 256
 # How far from the split one is sure; authors of later methods advise the same (ReCAM, issue 15).
 _MARGIN = 0.1
-# Padding of a crop has no score for anything, not even for the background (PSA).
-_NO_SCORE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -242,23 +239,6 @@ def confident(
     values = np.array([0, *(c + 1 for c in classes)], np.uint8)
     sure, possible = (values[q.argmax(axis=0)] for q in refine_together(image, unaries, crf))
     return join_sides(sure, possible, strict=params.kind == "psa"), sure, possible
-
-
-def join_scores(sure: Floats, possible: Floats, classes: Sequence[int]) -> Mask:
-    """Join two stacks of refined scores as PSA does, at whatever size they were pooled to.
-
-    Args:
-        sure, possible: `[1 + K, h, w]` float32, the background's first, from the low and the
-            high power; padding of a crop holds zeros.
-        classes: Class index (0-based) of each score after the background.
-
-    Returns:
-        `[h, w]` uint8; 255 where the sides leave it open and where there is no score at all.
-    """
-    values = np.array([0, *(c + 1 for c in classes)], np.uint8)
-    joined = join_sides(values[sure.argmax(axis=0)], values[possible.argmax(axis=0)], strict=True)
-    joined[np.maximum(sure.max(axis=0), possible.max(axis=0)) < _NO_SCORE] = UNSURE
-    return joined
 
 
 def _check_order(low: str, at_low: float | None, high: str, at_high: float | None, meaning: str) -> None:

@@ -12,7 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["balanced", "count_known", "count_named", "focal", "plain", "single", "tag_weights"]
+from engine.compute import gathered
+
+__all__ = ["balanced", "count_known", "count_named", "focal", "pixels", "plain", "single", "tag_weights"]
+
+_UNSURE = 255
 
 
 def plain(scores: Tensor, targets: Tensor, *, known: Tensor | None = None, world: int = 1) -> Tensor:
@@ -108,6 +112,43 @@ def single(scores: Tensor, targets: Tensor, *, known: Tensor | None = None, worl
     entropy = -torch.where(present, logs, 0).sum(1) / present.sum(1).clamp(min=1)  # [B]
     total = named.sum() if known is None else known
     return world * entropy.sum() / total.clamp(min=1)
+
+
+def pixels(
+    scores: Tensor, labels: Tensor, targets: Tensor, *, smoothing: float = 0.0, world: int = 1
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean softmax cross-entropies of background and of foreground pixels, and the share of the latter.
+
+    Source: Lee, Kim and Shim, AMN (CVPR 2022): per-pixel classification, balanced, with smoothed labels. A class
+    that is unknown of an image stands outside its softmax, unless a pixel of it is labelled so: background may
+    well be that class.
+
+    Args:
+        scores: `[B, 1 + C, h, w]` logits, background first.
+        labels: `[B, h, w]` uint8, 0 background, class + 1, 255 unsure, which teaches nothing.
+        targets: `[B, C]` in {1, 0, -1 unknown}.
+        smoothing: Share of the target that all other classes have in equal parts, in [0, 1).
+        world: Number of ranks over which gradients are averaged; means are over the pixels of all of them.
+
+    Returns:
+        Two scalars >= 0, 0 of a kind that no pixel is of, and the share of the foreground among the sure
+        pixels of all ranks, a scalar in [0, 1].
+    """
+    sure = labels != _UNSURE  # [B, h, w]
+    index = torch.where(sure, labels, 0).long()[:, None]  # [B, 1, h, w]
+    counted = F.pad(targets >= 0, (1, 0), value=True)  # [B, 1 + C]
+    counted = counted.scatter(1, index.flatten(1), True)[:, :, None, None]
+    # Chosen after the softmax too: a share of nothing times -inf would be no number.
+    logs = scores.masked_fill(~counted, -torch.inf).log_softmax(1)  # [B, 1 + C, h, w]
+    logs = torch.where(counted, logs, 0)
+    hit = logs.gather(1, index)[:, 0]  # [B, h, w]
+    others = counted.sum(1) - 1  # [B, 1, 1]
+    rest = (logs.sum(1) - hit) / others.clamp(min=1)
+    entropy = -torch.lerp(hit, rest, smoothing * (others > 0))  # [B, h, w]
+    kinds = torch.stack([sure & (labels == 0), sure & (labels > 0)])  # [2, B, h, w]
+    counts = gathered([kinds.sum((1, 2, 3))[None]])[0].sum(0)  # [2], of all ranks
+    background, foreground = world * (entropy * kinds).sum((1, 2, 3)) / counts.clamp(min=1)
+    return background, foreground, counts[1] / counts.sum().clamp(min=1)
 
 
 def tag_weights(counts: Tensor, most: float = 20.0) -> Tensor:

@@ -20,6 +20,7 @@ from engine import losses
 from engine.class_maps import CamViews, Shot, class_maps
 from engine.errors import UserError
 from engine.nets.backbone import build_backbone, freeze
+from engine.nets.catalogue import Published
 from engine.nets.classifier import Classifier
 from engine.nets.weights import Weights
 from engine.params import Spec
@@ -86,9 +87,13 @@ class Method(Generic[P, V]):
     def __init__(self, params: P) -> None:
         self.params = params
 
-    def pretrained(self) -> str | None:
-        """Return the name of the backbone whose ImageNet weights a new run starts from, or None."""
+    def pretrained(self) -> str | Published | None:
+        """Return the backbone whose published weights a new run starts from, by name or by where they lie, or None."""
         return None
+
+    def host(self) -> str:
+        """Return RUN or RUN/VIEWS whose maps come with every image, at training and at drawing, or "" for none."""
+        return ""
 
     def build(self, classes: int, weights: Weights | None = None) -> nn.Module:
         """Return the network.
@@ -99,6 +104,9 @@ class Method(Generic[P, V]):
                 loaded from a run.
         """
         raise NotImplementedError
+
+    def named(self, net: nn.Module, classes: Sequence[str]) -> None:
+        """Tell a new network what its classes are called; methods that learn from tags alone do not ask."""
 
     def training_step(self, net: nn.Module, batch: Batch, clock: Clock) -> Losses:
         """Return name -> scalar, already weighted; their sum is minimised."""

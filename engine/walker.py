@@ -1,4 +1,4 @@
-"""What methods share that learn affinities from confident labels and refine maps by a random walk."""
+"""What methods share that learn from confident labels, and those of them that refine maps by a random walk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from engine.params import Spec
 from engine.results import CamStack, InstanceSet, RefineTrace, enlarge
 from engine.walk import walk_on
 
-__all__ = ["Fields", "Refined", "SeedParams", "WalkViews", "Walker", "on_cells"]
+__all__ = ["Fields", "Refined", "SeedParams", "Seeded", "WalkViews", "Walker", "on_cells"]
 
 P = TypeVar("P")
 V = TypeVar("V")
@@ -58,7 +58,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class SeedParams:
-    """Parameters of every method that learns affinities from a run's maps."""
+    """Parameters of every method that learns from a run's maps."""
 
     seeds: Annotated[
         str,
@@ -135,16 +135,11 @@ class WalkViews:
     flip: Annotated[bool, Spec("Look at the mirror image too.")] = True
 
 
-class Walker(Method[P, V]):
-    """A method whose network tells which cells belong together, and whose walk carries maps along.
-
-    It learns from confident labels made of another run's maps (`seeds`), never from truth.
-    """
+class Seeded(Method[P, V]):
+    """A method that learns from confident labels made of another run's maps (`seeds`), never from truth."""
 
     NEEDS: ClassVar[tuple[str, ...]] = ("seeds: maps of a run",)
-    SHOWS: ClassVar[tuple[str, ...]] = ("cams", "refine")
     MEASURED: ClassVar[bool] = False
-    REFINES: ClassVar[bool] = True
     # How the confident labels are made: as IRN (two constants) or as PSA (two powers).
     CONFIDENT: ClassVar[Literal["irn", "psa"]] = "irn"
     # Stride of the backbone.
@@ -159,6 +154,27 @@ class Walker(Method[P, V]):
         """Return how the labels are made that it learns from."""
         p = self.params
         return ConfidentParams(kind=self.CONFIDENT, foreground=p.foreground, background=p.background)
+
+    def wants_label(self, views: V) -> bool:
+        """Return whether views are drawn with the label that the network learnt from; images without are passed over."""
+        return False
+
+    def backbone(self, weights: Weights | None, frozen: str) -> Backbone:
+        """Return the backbone, of which nothing behind a stage learns (see `nets.backbone.freeze`)."""
+        p = self.params
+        found = build_backbone(
+            p.backbone, output_stride=self.STRIDE, weights=weights, norm="frozen" if p.pretrained else "group"
+        )
+        if p.pretrained:
+            freeze(found, frozen)
+        return found
+
+
+class Walker(Seeded[P, V]):
+    """A method whose network tells which cells belong together, and whose walk carries maps along."""
+
+    SHOWS: ClassVar[tuple[str, ...]] = ("cams", "refine")
+    REFINES: ClassVar[bool] = True
 
     def settled(self, views: V, seeds: Mapping[str, Any]) -> V:
         """Return the settings with numbers where they are left to the maps that the network learnt from.
@@ -175,16 +191,6 @@ class Walker(Method[P, V]):
         Raises:
             UserError: It cannot.
         """
-
-    def backbone(self, weights: Weights | None, frozen: str) -> Backbone:
-        """Return the backbone, of which nothing behind a stage learns (see `nets.backbone.freeze`)."""
-        p = self.params
-        found = build_backbone(
-            p.backbone, output_stride=self.STRIDE, weights=weights, norm="frozen" if p.pretrained else "group"
-        )
-        if p.pretrained:
-            freeze(found, frozen)
-        return found
 
     def look(self, net: nn.Module, pictures: torch.Tensor, views: V) -> list[Fields]:
         """Return what the network says of normalised pictures [B, 3, H, W]."""

@@ -109,10 +109,6 @@ def trace_of(
         ring = np.hypot((y - h * 0.45) / h, (x - w * 0.5) / w)
         fields["edge"] = np.exp(-(((ring - 0.3) / 0.05) ** 2)).astype(np.float16)
         fields["displacement"] = np.stack([h * 0.45 - y, w * 0.5 - x]).astype(np.float16)
-        start = np.stack(np.meshgrid(np.arange(1, h, 3), np.arange(1, w, 3), indexing="ij"))
-        goal = np.array([h * 0.45, w * 0.5])[:, None, None]
-        steps = [start + (goal - start) * share for share in (0, 0.5, 0.8, 1)]
-        fields["centroids"] = np.stack(steps).astype(np.float16)
     if refiner == "psa":
         fields["affinity"] = np.full((len(offsets(5)), h, w), 0.75, np.float16)
     if walks:

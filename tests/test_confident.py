@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.confident import ConfidentParams, confident, join_scores, score_histogram, settled, split_of
+from engine.confident import ConfidentParams, confident, score_histogram, settled, split_of
 from engine.crf import CRFParams, crf_label
 from engine.errors import UserError
 from engine.labels import LabelRule
@@ -32,23 +32,6 @@ def _maps() -> np.ndarray:
     second += 0.45 * np.exp(-((y - 20) ** 2 + (x - 62) ** 2) / 300)
     second /= second.max()
     return np.stack([first, second]).astype(np.float32)
-
-
-@pytest.mark.parametrize(
-    ("sure", "possible", "label"),
-    [((0.1, 0.9), (0.2, 0.8), 2), ((0.1, 0.9), (0.9, 0.1), 0), ((0.9, 0.1), (0.2, 0.8), 255), ((0.9, 0.1),) * 2 + (0,),
-     ((0, 0), (0, 0), 255), ((0, 9e-6), (9e-6, 0), 255), ((0, 9e-6), (0, 2e-5), 2), ((2e-5, 0), (2e-5, 0), 0)],
-)  # fmt: skip
-def test_two_stacks_join_as_psa_joins_them(sure, possible, label: int) -> None:  # type: ignore[no-untyped-def]
-    a, b = (np.array(side, np.float32).reshape(2, 1, 1) for side in (sure, possible))
-    assert join_scores(a, b, (1,)).tolist() == [[label]]
-
-
-def test_another_class_on_the_possible_side_loses() -> None:
-    a, b = np.array([0.1, 0.8, 0.1], np.float32), np.array([0.1, 0.1, 0.8], np.float32)
-    assert join_scores(a.reshape(3, 1, 1), b.reshape(3, 1, 1), CLASSES).tolist() == [[2]]
-    a[:] = (0.8, 0.1, 0.1)
-    assert join_scores(a.reshape(3, 1, 1), b.reshape(3, 1, 1), CLASSES).tolist() == [[255]]
 
 
 def test_the_kinds_are_the_crf_on_both_sides_of_a_band() -> None:

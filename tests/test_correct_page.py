@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from PIL import Image as Pillow
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QApplication, QPushButton
+from qtpy.QtWidgets import QApplication, QPushButton, QScrollArea
 
 from engine.edits import EditRoom
+from engine.labels import LabelRule
 from engine.store import label_set
 from wsss_napari.correction import UNSURE
 from wsss_napari.desk import PHOTOGRAPH, desk_of
 from wsss_napari.pages.correct import CorrectPage
 from wsss_napari.pages.correct_review import STATE_COLOURS, span
+from wsss_napari.pages.explore import ExplorePage
 
 FIRST, SECOND = "im_000", "im_001"
 BOX = (5, 5, 15, 15)
@@ -310,6 +315,92 @@ def test_every_control_has_words_and_a_tip(page):
     for box in (page.panel.source, page.panel.paint.policy, page.panel.paint.eraser, page.panel.note):
         assert box.toolTip() and box.accessibleName()
     assert page.minimumSizeHint().width() <= 372, "it fits into the dock"
+
+
+@pytest.mark.parametrize("height", [505, 785])
+def test_the_queue_is_seen_without_scrolling(page, request, height):
+    """505 px is what a page has in a window of 1280 x 800."""
+    area = QScrollArea()
+    request.addfinalizer(area.takeWidget)  # before the page's own end
+    area.setWidgetResizable(True)
+    area.setFrameShape(QScrollArea.Shape.NoFrame)  # as in the dock
+    area.setWidget(page)
+    area.resize(372, height)
+    area.show()
+    for name in page.tools.buttons:
+        page.tools.choose(name)
+        QApplication.processEvents()
+        assert area.verticalScrollBar().maximum() == 0 == area.horizontalScrollBar().maximum(), name
+        queue = page.queue.list
+        seen = queue.visibleRegion().boundingRect()
+        assert seen.height() == queue.height() >= 60 and queue.width() > 300, name
+        inner = page.panel.halves.area
+        assert inner.widget().width() <= inner.viewport().width(), f"{name} is wider than the dock"
+    press(page, Qt.Key.Key_A, "a")
+    page.session.image = FIRST
+    page.refresh()
+    QApplication.processEvents()
+    assert not page.panel.review.why.isHidden() and area.verticalScrollBar().maximum() == 0
+    page.tools.choose("eraser")
+    assert not page.panel.paint.eraser.isHidden()
+    page.tools.choose("brush")
+    assert page.panel.paint.eraser.isHidden()
+
+
+def test_the_handle_is_the_persons(page, qtbot):
+    halves = page.panel.halves
+    page.resize(372, 700)
+    QApplication.processEvents()
+    total = sum(halves.sizes())
+    halves.moveSplitter(total - 250, 1)
+    halves.splitterMoved.emit(total - 250, 1)
+    before = halves.sizes()[1]
+    assert abs(before - 250) < 20
+    page.tools.choose("shape")
+    page.resize(372, 720)
+    QApplication.processEvents()
+    assert abs(halves.sizes()[1] - before) <= 20, "a window that grows does not take the choice back"
+    halves.setSizes([total, 0])
+    assert page.queue.list.visibleRegion().isEmpty(), "the queue can be put away"
+    halves.setSizes([0, total])
+    assert halves.sizes()[0] >= 90, "the tools cannot"
+
+
+def test_another_rule_on_explore_changes_no_mask_that_a_person_worked_on(page, project):
+    """A rule is a proposal: it is offered where there are corrections, and taken where there are none."""
+    draw_maps = runpy.run_path(str(Path(__file__).with_name("test_correct_tools.py")))["draw_maps"]
+    draw_maps(project)
+    page.session.runs_changed.emit()
+    explore = ExplorePage(page.desk)
+    paint(page)
+    page.session.image = SECOND
+    page.decide("approved")
+    page.session.image = FIRST
+    held = {s: page.corrections.room.load(s).mask.copy() for s in (FIRST, SECOND)}
+    steps = {s: page.corrections.room.steps(s) for s in (FIRST, SECOND)}
+    explore.panel.rule.set_rule(LabelRule("constant", 0.8))
+    explore.panel.rule.settled.emit()
+    assert page.session.history.names[-1] == "rule constant:0.8"
+    labels = label_set(project.root, project.colours, "cam")
+    for stem in project.usable:
+        labels.write(stem, np.full((48, 64), 3, np.uint8))
+    page.session.labels_changed.emit()
+    page.refresh()
+    for stem in (FIRST, SECOND):
+        assert np.array_equal(page.corrections.room.load(stem).mask, held[stem])
+        assert page.corrections.room.steps(stem) == steps[stem]
+    assert "would change" in page.panel.newer.text() and page.panel.adopt.isVisible()
+    page.session.image = SECOND
+    page.refresh()
+    assert page.panel.newer.text() == "" and np.array_equal(page.correction.sheet.mask, held[SECOND])
+    # Undo on this page is of the image, never of the rule.
+    page.session.image = FIRST
+    press(page, Qt.Key.Key_Z, "\x1a", Qt.KeyboardModifier.ControlModifier)
+    assert explore.panel.rule.rule == LabelRule("constant", 0.8) and page.session.history.names
+    third = page.session.stems[2]
+    page.session.image = third
+    assert (page.correction.sheet.mask == 3).all(), "where nobody worked, the new labels are the proposal"
+    explore.close()
 
 
 def test_times_and_states_have_words():

@@ -245,6 +245,7 @@ def panel(qtbot, monkeypatch, labelled):
     desk.corrections.need()
     made = QueuePanel(desk, desk.corrections)
     made.viewer = viewer
+    made.fold.setChecked(True)
     made.resize(360, 620)
     made.show()
     yield made
@@ -317,6 +318,28 @@ def test_a_ranking_says_when_what_it_was_made_from_changed(panel, qtbot):
     assert panel.model.stems == rows, "nothing jumps away"
     panel.rank.start_or_stop()
     qtbot.waitUntil(lambda: not panel.rank.notice.isVisible())
+
+
+def test_order_and_filters_fold_away_and_still_say_what_counts(panel, qtbot):
+    total = len(panel.model.stems)
+    assert panel.fold.text() == f"{total} listed ▾" and panel.rank.isVisible()
+    panel.fold.click()
+    assert panel.fold.text() == f"{total} listed ▸" and not panel.rank.isVisible()
+    assert not panel.text_filter.isVisible() and panel.list.isVisible() and panel.bulk.button.isVisible()
+    panel.text_filter.setText(panel.model.stems[0])
+    assert panel.fold.text() == "1 listed ▸"
+    panel.text_filter.setText("no such image")
+    assert panel.fold.text() == "0 listed ▸" and not panel.bulk.button.isVisible() and panel.empty.isVisible()
+    panel.text_filter.clear()
+    choose(panel.rank.choice, "tags")
+    panel.rank.start_or_stop()
+    qtbot.waitUntil(lambda: not panel.rank.working)
+    panel.session.set_tag(panel.session.stems[0], 1, PRESENT)
+    assert panel.fold.text() == f"⚠ {total} listed ▸", (
+        "a stale ranking is told where its sentence is not seen"
+    )
+    panel.fold.click()
+    assert panel.fold.text() == f"{total} listed ▾" and panel.rank.notice.isVisible()
 
 
 def test_a_damaged_ranking_is_told_and_can_be_made_again(panel, qtbot):

@@ -56,7 +56,7 @@ def test_npe2_accepts_it_and_no_group_is_misspelt():
     # npe2 passes over groups that it does not know.
     assert set(GIVES) == GROUPS
     manifest = PluginManifest.from_file(FILE)
-    assert len(manifest.contributions.widgets) == len(GIVES["widgets"]) == 8
+    assert len(manifest.contributions.widgets) == len(GIVES["widgets"]) == 9
 
 
 def test_every_command_that_is_named_is_declared_and_can_be_imported():

@@ -30,7 +30,7 @@ from wsss_napari import dock
 from wsss_napari.session import session_of
 
 viewer = napari.Viewer(show=False)
-docks = ("MainDock", "TagsDock", "TrainDock", "ExploreDock", "ClimbDock", "RefineDock", "ExportDock")
+docks = ("MainDock", "TagsDock", "TrainDock", "ExploreDock", "ClimbDock", "PrototypesDock", "RefineDock", "ExportDock")
 for cls in (getattr(dock, name) for name in docks):
     shown = cls(viewer)
     viewer.window.add_dock_widget(shown)

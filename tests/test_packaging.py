@@ -118,7 +118,7 @@ def test_every_way_of_installing_gives_the_whole_plugin(built, place, tmp_path: 
         assert found["name"] == "wsss-napari" and set(found["version"]) == {found["shown"]} == {
             PROJECT["version"]
         }
-        assert found["widgets"] == 8 and found["readers"] >= 1
+        assert found["widgets"] == 9 and found["readers"] >= 1
         assert found["script"] == ["wsss", PROJECT["scripts"]["wsss"], True]
         assert found["images"] > 0 and found["examples"] >= 3 and not found["torch"]
         told = call(str(python.parent / "wsss"), "--version", cwd=tmp_path)

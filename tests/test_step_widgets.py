@@ -582,6 +582,7 @@ def test_all_curves_are_there_on_one_axis(plots: StepPlots) -> None:
 
 def test_the_cursor_tells_the_values(plots: StepPlots) -> None:
     plots.set_cursor(3)
+    QApplication.processEvents()
     curves = plots.curves
     assert curves is not None and curves.miou is not None
     assert all(p.line.value() == 3 for p in plots.panels)
@@ -610,6 +611,7 @@ def test_pressing_and_dragging_in_any_plot_moves_all_cursors(plots: StepPlots, q
             move(inside, scene_point(panel, step))
         qtbot.mouseRelease(inside, LEFT, pos=scene_point(panel, 7))
         assert moves == [4, 5, 7, 14], "to the nearest step, each told once, never beyond the last"
+        QApplication.processEvents()
         assert all(p.line.value() == 14 for p in plots.panels)
     move(plots.scores.view.viewport(), scene_point(plots.scores, 2), Qt.MouseButton.NoButton)
     assert plots.cursor == 14
@@ -626,6 +628,25 @@ def test_setting_the_cursor_tells_nobody(plots: StepPlots) -> None:
     moves = told(plots.moved)
     plots.set_cursor(5)
     assert moves == []
+
+
+def test_moves_before_the_next_frame_are_drawn_once_and_last_of_all(
+    plots: StepPlots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    QApplication.processEvents()
+    drawn: list[int] = []
+    real = plots.scores.set_cursor
+    monkeypatch.setattr(plots.scores, "set_cursor", lambda t: (drawn.append(t), real(t)))
+    for step in (2, 3, 5):
+        plots.set_cursor(step)
+    assert plots.cursor == 5 and drawn == [], "the canvas goes first"
+    QApplication.processEvents()
+    assert drawn == [5] and plots.scores.line.value() == 5
+    plots.set_cursor(7)
+    plots.export_picture(tmp_path / "curves.png")
+    assert drawn == [5, 7], "a picture holds the step that is shown"
+    QApplication.processEvents()
+    assert drawn == [5, 7]
 
 
 def test_the_best_step_is_starred(plots: StepPlots) -> None:
@@ -673,6 +694,7 @@ def test_streaming_changes_data_and_builds_nothing_anew(qtbot: Any, tmp_path: Pa
         began = time.process_time()
         plots.show_path(curves, class_colours(20), names)
         plots.set_cursor(t)
+        plots._place_cursor()
         times.append(time.process_time() - began)
         if t == 1:
             items = [c for p in plots.panels for c in p._curves]

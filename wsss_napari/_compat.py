@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 from psygnal import SignalInstance
@@ -79,10 +80,15 @@ def when_gone(viewer: Any, callback: Callable[[], None]) -> None:
 
 
 def when_destroyed(thing: QObject, callback: Callable[[], None]) -> None:
-    """Call back once when Qt deletes an object.
+    """Call back once when Qt deletes an object, or when Python collects it and Qt with it.
 
-    PyQt shows the collector what is connected to an object, and of an object and a callback that
-    only know each other the collector may empty the callback before Qt calls it, which crashes.
+    Of an object and a callback that know each other the collector may empty the callback before Qt
+    calls it, which crashes, or cut the connection, and Qt calls nobody. So the callback is kept here,
+    and Python is asked too.
+
+    Args:
+        thing: Of a class that is written in Python; those Python keeps as long as Qt does.
+        callback: Must not know the thing, which it would keep.
     """
 
     def once(_: QObject | None = None) -> None:
@@ -92,6 +98,7 @@ def when_destroyed(thing: QObject, callback: Callable[[], None]) -> None:
 
     _ENDINGS.add(once)
     thing.destroyed.connect(once)
+    finalize(thing, once).atexit = False
 
 
 _ENDINGS: set[Callable[..., None]] = set()

@@ -10,6 +10,7 @@ import numpy as np
 from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
+from wsss_napari.climb_pixels import repaint
 from wsss_napari.climb_view import StepView
 from wsss_napari.layer_group import PHOTOGRAPH, LayerGroup
 from wsss_napari.layers import Layers
@@ -175,7 +176,7 @@ class ClimbLayers(LayerGroup):
                     self._draw(look)
 
     def settle(self) -> None:
-        """Redraw what a fast move left out: the small pictures in the layer list."""
+        """Redraw what a fast move left out: the small pictures in the layer list, napari's histograms."""
         for key in (*(look.key for look in LOOKS[1:]), "mask"):
             layer = self.layer(key)
             if layer is not None and layer.visible:
@@ -228,7 +229,7 @@ class ClimbLayers(LayerGroup):
         if layer is not None and same_turn and layer.data.shape == data.shape and look.key != "restricting":
             # In place: setting `data` would also reckon extents and a thumbnail, at every frame.
             layer.data[...] = data
-            layer.refresh(extent=False, thumbnail=False, highlight=False)
+            repaint(self._layers.viewer, layer)
             return layer
         fresh = layer is None
         layer = self._shown(look.key, data, name, view)

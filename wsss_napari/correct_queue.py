@@ -13,12 +13,14 @@ from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QLabel,
-    QLineEdit,
     QProgressBar,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
+from wsss_napari.controls import name_filter
+from wsss_napari.correct_bulk import BulkPanel
 from wsss_napari.correct_queue_list import QueueList, QueueModel
 from wsss_napari.correct_queue_rank import RankBar
 from wsss_napari.correct_queue_rows import (
@@ -81,6 +83,7 @@ class QueuePanel(QWidget):
         self.share.setProperty("wsss", "thin")
         self.rank = RankBar(self.desk, self.corrections, self)
         self.rank.changed.connect(self.refilter)
+        self.rank.told.connect(self._show_fold)
         self.state_filter = QComboBox(self)
         self.state_filter.setToolTip("Show images by their review state")
         self.state_filter.setAccessibleName("Review state")
@@ -93,10 +96,7 @@ class QueuePanel(QWidget):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(8)
             box.activated.connect(self.refilter)
-        self.text_filter = QLineEdit(self)
-        self.text_filter.setPlaceholderText("Name contains …")
-        self.text_filter.setToolTip("Show images whose name contains this")
-        self.text_filter.setClearButtonEnabled(True)
+        self.text_filter = name_filter(self)
         self.text_filter.textChanged.connect(self.refilter)
         self.found = QLabel(self)
         self.found.setProperty("wsss", "note")
@@ -110,9 +110,25 @@ class QueuePanel(QWidget):
         self.empty.setWordWrap(True)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self.empty.setProperty("wsss", "note")
+        self.bulk = BulkPanel(
+            self.desk, self.corrections, lambda: self.model.stems, lambda: self._states, self
+        )
+        self.bulk.ended.connect(self.refresh)
+        self.bulk.opened.connect(lambda _on: self._show_list())
+        self.fold = QToolButton(self)
+        self.fold.setProperty("wsss", "quiet")
+        self.fold.setCheckable(True)
+        self.fold.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.fold.setToolTip("Order of the queue and filters")
+        self.fold.toggled.connect(self._show_fold)
         head = QHBoxLayout()
+        head.setSpacing(2)
         head.addWidget(self.counter, 1)
-        head.addWidget(self.left)
+        head.addWidget(self.fold)
+        head.addWidget(self.bulk.button)
+        far = QHBoxLayout()
+        far.addWidget(self.share, 1)
+        far.addWidget(self.left)
         filters = QHBoxLayout()
         filters.setSpacing(4)
         filters.addWidget(self.state_filter, 1)
@@ -121,14 +137,22 @@ class QueuePanel(QWidget):
         named.setSpacing(4)
         named.addWidget(self.text_filter, 1)
         named.addWidget(self.found)
+        self.folded = QWidget(self)
+        inner = QVBoxLayout(self.folded)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.setSpacing(6)
+        inner.addWidget(self.rank)
+        inner.addLayout(filters)
+        inner.addLayout(named)
+        self.folded.hide()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
         column.addLayout(head)
-        column.addWidget(self.share)
-        column.addWidget(self.rank)
-        column.addLayout(filters)
-        column.addLayout(named)
+        column.addLayout(far)
+        column.addWidget(self.folded)
+        column.addWidget(self.bulk)
+        column.addStretch(0)
         column.addWidget(self.empty)
         column.addWidget(self.list, 1)
 
@@ -171,9 +195,23 @@ class QueuePanel(QWidget):
         self.found.setText(f"{len(rows):,} images" if everything else f"{len(rows):,} of {len(stems):,}")
         self.empty.setText(self._why_empty(len(stems)))
         self.empty.setVisible(not rows)
-        self.list.setVisible(bool(rows))
+        self._show_list()
+        self._show_fold()
+        self.bulk.button.setVisible(bool(rows))
+        self.bulk.follow()
         self._count()
         self._show_image()
+
+    def _show_list(self) -> None:
+        """Show the list, or in its place the form that is about all of it."""
+        self.list.setVisible(bool(self.model.stems) and self.bulk.isHidden())
+
+    def _show_fold(self, _: Any = None) -> None:
+        """Show or hide order and filters; folded too they say how many images pass, and that a ranking is stale."""
+        is_open = self.fold.isChecked()
+        self.folded.setVisible(is_open)
+        mark = "⚠ " if self.rank.warns and not is_open else ""
+        self.fold.setText(f"{mark}{len(self.model.stems):,} listed {'▾' if is_open else '▸'}")
 
     def _why_empty(self, total: int) -> str:
         if not total:
@@ -201,6 +239,7 @@ class QueuePanel(QWidget):
         self.counter.setToolTip(" · ".join((self.counter.text(), *more)))
         time = f"about {seconds_text(progress.seconds)} left" if progress.seconds else ""
         self.left.setText(time)
+        self.left.setVisible(bool(time))
         self.left.setToolTip(
             "What the images still to do take, going by the median of those you approved or rejected"
         )

@@ -28,8 +28,8 @@ REASON_ROLE = Qt.ItemDataRole.UserRole + 2
 
 _PICTURE = QSize(68, 51)
 _PAD = 5
-# Enough to see where in the queue one is; the page scrolls besides.
-_ROWS = 5
+# Enough to see that there is a list, where a low window or open filters leave no more.
+_ROWS = 1.1
 
 
 class QueueModel(QAbstractListModel):
@@ -207,7 +207,7 @@ class QueueList(PictureList):
         self.setWrapping(False)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
-        self.setMinimumHeight(_ROWS * (_PICTURE.height() + 2 * _PAD) + 4)
+        self.setMinimumHeight(round(_ROWS * (_PICTURE.height() + 2 * _PAD)))
         self.setAccessibleName("Review queue")
         self.setToolTip("Click an image to correct it")
         self.painter = _Painter(self)

@@ -29,11 +29,16 @@ class RankBar(QWidget):
     A ranking is kept by the project (`queue.json`), one at a time; those made or read while the
     project is open stay at hand here, so that going back to an order asks for no new one.
 
+    Attributes:
+        warns: Whether the ranking is stale or damaged.
+
     Signals:
         changed: Another order or another ranking counts.
+        told: What there is to say of the order may have changed.
     """
 
     changed = Signal()
+    told = Signal()
 
     def __init__(self, desk: Desk, corrections: Corrections, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,6 +50,7 @@ class RankBar(QWidget):
         self._damage = ""
         self._job = ""
         self._engine: Any = None
+        self.warns = False
         self._build()
         self.session.events.project.connect(self._forget)
         desk.when_engine(self._meet)
@@ -234,14 +240,15 @@ class RankBar(QWidget):
         self.go.setEnabled(self.working or not why)
         self.go.setToolTip("Stop ranking" if self.working else why or (command(job) if job else ""))
         self.progress.setVisible(self.working)
-        text, warns = self._told(needs, why)
+        text, self.warns = self._told(needs, why)
         self.notice.setText(text)
-        self.notice.setProperty("wsss", "warning" if warns else "note")
+        self.notice.setProperty("wsss", "warning" if self.warns else "note")
         style = self.notice.style()
         if style is not None:
             style.unpolish(self.notice)
             style.polish(self.notice)
         self.notice.setVisible(bool(text) and not self.working)
+        self.told.emit()
 
     def _told(self, needs: bool, why: str) -> tuple[str, bool]:
         """Return what there is to say of the order, and whether it is a warning."""

@@ -137,7 +137,7 @@ def value_icon(colour: str) -> QIcon:
 def _combo(parent: QWidget) -> QComboBox:
     box = QComboBox(parent)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(6)
+    box.setMinimumContentsLength(5)
     # With the focus of a click it would take the letters that are keys of the page.
     box.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return box

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
-from engine.results import CamStack, enlarge
 from engine.tools import EMPTY, Box
 from wsss_napari.correct_tool_preview import Preview
+from wsss_napari.correct_tool_sources import FullMaps
 from wsss_napari.correct_tool_work import ToolWork
 from wsss_napari.desk import Desk
 from wsss_napari.palette import UNSURE
@@ -42,8 +42,7 @@ class Reach(QObject):  # type: ignore[misc]
         self.ground = Preview(desk.layers, "correct:ground")
         self.work = ToolWork(self)
         self.work.failed.connect(self.said)
-        self._stack: CamStack | None = None
-        self._full: dict[int, NDArray[np.float32]] = {}
+        self._maps: FullMaps | None = None
 
     @property
     def mask(self) -> NDArray[np.uint8]:
@@ -98,38 +97,41 @@ class Reach(QObject):  # type: ignore[misc]
             return _UNSURE_INK
         return colours[value - 1] if 0 < value <= len(colours) else _BACKGROUND_INK
 
+    def maps(self) -> FullMaps | None:
+        """Return the chosen run's maps of this image; those of another size are not of this image any more."""
+        stack = self.correction.stack
+        if stack is None or self.correction.sheet is None or stack.size != self.correction.sheet.mask.shape:
+            return None
+        if self._maps is None or self._maps.stack is not stack:
+            self._maps = FullMaps(stack)
+        return self._maps
+
     def scores(self, cls: int | None) -> NDArray[np.float32] | None:
         """Return the map of a class at image size, [H, W] float32 in [0, 1]; None where there is none."""
-        stack = self._current()
-        if stack is None or cls not in stack.classes:
-            return None
-        if cls not in self._full:
-            row = stack.classes.index(cls)
-            self._full[cls] = enlarge(stack.maps[row : row + 1], stack.size, stack.cell, stack.origin)[0]
-        return self._full[cls]
+        maps = self.maps()
+        return None if maps is None else maps.scores(cls)
 
     def best(self) -> NDArray[np.float32] | None:
         """Return the best class score of each pixel, [H, W] float32 in [0, 1]; None without maps."""
-        stack = self._current()
-        if stack is None or not stack.classes:
+        maps = self.maps()
+        if maps is None or not maps.classes:
             return None
         best: NDArray[np.float32] | None = None
-        for cls in stack.classes:
-            full = self.scores(cls)
+        for cls in maps.classes:
+            full = maps.scores(cls)
             assert full is not None
             best = full.copy() if best is None else np.maximum(best, full, out=best)
         return best
 
-    def no_map(self, cls: int | None) -> str:
-        """Return why there is no map of a class to follow, or an empty string."""
-        stack = self._current()
-        if stack is None or not stack.classes:
+    def no_map(self, cls: int | None, maps: FullMaps | None) -> str:
+        """Return why these maps hold none of a class to follow, or an empty string."""
+        if maps is None or not maps.classes:
             return NO_MAPS
         if cls is None:
             return "Choose a class to paint: the tool follows its map."
-        if cls in stack.classes:
+        if cls in maps.classes:
             return ""
-        drawn = ", ".join(self.word(c + 1) for c in stack.classes)
+        drawn = ", ".join(self.word(c + 1) for c in maps.classes)
         return f"No map of {self.word(cls + 1)} for this image; there is one of {drawn}."
 
     def paint(
@@ -173,12 +175,3 @@ class Reach(QObject):  # type: ignore[misc]
         else:
             self.said.emit(f"{name}: nothing to change where the edit mask lets you paint.")
         return bool(made)
-
-    def _current(self) -> CamStack | None:
-        """Return the maps of this image; those of another size are not of this image any more."""
-        stack = self.correction.stack
-        if stack is not self._stack:
-            self._stack, self._full = stack, {}
-        if stack is None or self.correction.sheet is None or stack.size != self.correction.sheet.mask.shape:
-            return None
-        return stack

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.labels import LabelRule
-from engine.results import CamStack
+from engine.results import CamStack, enlarge
 from engine.store import Project, label_set, label_sets, run_of, runs_of, source_of
 from wsss_napari.climb_view import StepView, climbs_of, path_of
 from wsss_napari.map_files import read_maps, views_title
 from wsss_napari.mask_view import MaskView
 
-__all__ = ["Drawn", "Source", "read_source", "sources_of"]
+__all__ = ["Drawn", "FullMaps", "Source", "read_source", "sources_of"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,33 @@ class Drawn:
     scores: dict[int, NDArray[np.float32]]
     mask: NDArray[np.uint8] | None = None
     last: int = 0
+
+
+class FullMaps:
+    """The maps of an image at its size; each is enlarged when it is first asked for.
+
+    Args:
+        stack: The maps.
+    """
+
+    def __init__(self, stack: CamStack) -> None:
+        self.stack = stack
+        self._full: dict[int, NDArray[np.float32]] = {}
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The classes that have a map, 0-based."""
+        return self.stack.classes
+
+    def scores(self, cls: int | None) -> NDArray[np.float32] | None:
+        """Return the map of a class, [H, W] float32 in [0, 1]; None where there is none."""
+        stack = self.stack
+        if cls is None or cls not in stack.classes:
+            return None
+        if cls not in self._full:
+            row = stack.classes.index(cls)
+            self._full[cls] = enlarge(stack.maps[row : row + 1], stack.size, stack.cell, stack.origin)[0]
+        return self._full[cls]
 
 
 def sources_of(project: Project, image: str, cls: int | None) -> list[Source]:

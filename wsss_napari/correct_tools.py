@@ -24,6 +24,7 @@ from superqt import QFlowLayout
 from engine.params import Field
 from wsss_napari._compat import bare
 from wsss_napari.correct_tool import Tool
+from wsss_napari.correct_tool_band import BandTool
 from wsss_napari.correct_tool_clicks import ClicksTool
 from wsss_napari.correct_tool_icons import ToolButton
 from wsss_napari.correct_tool_options import Options
@@ -33,7 +34,7 @@ from wsss_napari.correct_tool_scribble import ScribbleTool
 from wsss_napari.correct_tool_shape import ConvertTool, ShapeTool
 from wsss_napari.correct_tool_snap import SnapTool
 from wsss_napari.correct_tool_superpixel import SuperpixelTool
-from wsss_napari.correct_tool_threshold import BandTool, ThresholdTool
+from wsss_napari.correct_tool_threshold import ThresholdTool
 from wsss_napari.desk import Desk
 from wsss_napari.keys import BINDINGS
 from wsss_napari.style import theme_of
@@ -240,11 +241,13 @@ class ToolRow(QWidget):  # type: ignore[misc]
         column.setSpacing(6)
         column.addLayout(flow)
         column.addLayout(head)
-        column.addWidget(self.tip)
         column.addWidget(self.told)
-        column.addWidget(self.brush_options)
         for options in (self.fill_options, *(t.options for t in self.tools.values())):
             column.addWidget(options)
+        # Below what is set: the wheel sizes the brush too, the tip is read once, and in a low window the
+        # last lines are those that a scroll bar hides.
+        column.addWidget(self.brush_options)
+        column.addWidget(self.tip)
 
     def _connect(self) -> None:
         correction, session = self.correction, self.desk.session

@@ -51,11 +51,13 @@ class Corrections:
         route: (stem, 1 or -1) -> the image to go to; the queue sets it, else the project's order counts.
 
     Signals:
+        closing: The room is about to close: whoever works in it from a thread ends now.
         changed: The room was opened or closed, or could not be.
         states_changed: (stems) review states or notes changed.
         proposals_changed: Other proposals than before are to be had.
     """
 
+    closing = Signal()
     changed = Signal()
     states_changed = Signal(tuple)
     proposals_changed = Signal()
@@ -293,7 +295,7 @@ class Corrections:
         """Return the signals that widgets listen to, here and of the image in front."""
         front = self.correction
         return [
-            *(self.changed, self.states_changed, self.proposals_changed),
+            *(self.closing, self.changed, self.states_changed, self.proposals_changed),
             *(front.loaded, front.edited, front.value_changed, front.policy_changed, front.state_changed),
         ]
 
@@ -308,6 +310,7 @@ class Corrections:
         """Write everything, without a look at layers and widgets: the window may be gone."""
         room, self.room = self.room, None
         if room is not None:
+            self.closing.emit()
             try:
                 room.close()
             except UserError as error:

@@ -47,6 +47,7 @@ __all__ = [
     "ExploreDock",
     "ExportDock",
     "MainDock",
+    "PrototypesDock",
     "RefineDock",
     "TagsDock",
     "TrainDock",
@@ -266,6 +267,13 @@ class ClimbDock(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, _only("climb"))
+
+
+class PrototypesDock(Dock):
+    """The Prototypes page alone."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer, _only("prototypes"))
 
 
 class RefineDock(Dock):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
+from weakref import WeakSet
 
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QStackedWidget, QWidget
 
@@ -34,8 +36,8 @@ class Plots:
         self._viewer = viewer
         self._stack: QStackedWidget | None = None
         self._dock: QWidget | None = None
-        self._titles: dict[QWidget, str] = {}
-        self._themed: list[Themed] = []
+        # Nothing is connected to the widgets' end: see `_compat.when_destroyed`.
+        self._themed: WeakSet[Any] = WeakSet()
         viewer.events.theme.connect(self._theme)
 
     @property
@@ -59,7 +61,6 @@ class Plots:
             self._dock = self._viewer.window.add_dock_widget(self._stack, name="WSSS plot", area="bottom")
         if self._stack.indexOf(widget) < 0:
             self._stack.addWidget(widget)
-        self._titles[widget] = title
         self._stack.setCurrentWidget(widget)
         self._dock.setWindowTitle(title)
         self._dock.setVisible(True)
@@ -69,18 +70,13 @@ class Plots:
         if self._dock is not None and self._stack is not None and self._stack.currentWidget() is widget:
             self._dock.setVisible(False)
 
-    def follow_theme(self, widget: Any) -> None:
-        """Tell a widget the colours now and at every change of the theme."""
+    def follow_theme(self, widget: QWidget) -> None:
+        """Tell a widget the colours now and at every change of the theme, for as long as it lives."""
         if isinstance(widget, Themed) and widget not in self._themed:
-            self._themed.append(widget)
+            self._themed.add(widget)
             widget.set_theme(theme_colours(self._viewer.theme))
-            if isinstance(widget, QWidget):
-                widget.destroyed.connect(lambda: self._forget(widget))
-
-    def _forget(self, widget: Any) -> None:
-        self._themed = [w for w in self._themed if w is not widget]
 
     def _theme(self, _event: Any = None) -> None:
         colours = theme_colours(self._viewer.theme)
-        for widget in self._themed:
+        for widget in [w for w in self._themed if isalive(w)]:
             widget.set_theme(colours)

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 
 from engine.errors import UserError
 from engine.params import Field
+from wsss_napari.controls import note
 from wsss_napari.forms import Form, field_of
 from wsss_napari.refine_chain import NETWORK_FIELD, Link
 from wsss_napari.slide_entry import slides
@@ -105,7 +106,7 @@ class RefineCard(QFrame):
         self.up.clicked.connect(lambda: self.moved.emit(-1))
         self.down.clicked.connect(lambda: self.moved.emit(1))
         self.remove.clicked.connect(self.removed)
-        self.sentence = _note(self)
+        self.sentence = note(self)
         self.network = QComboBox(self)
         self.network.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.network.setMinimumContentsLength(8)
@@ -115,7 +116,7 @@ class RefineCard(QFrame):
         self._network_label = QLabel("Network", self)
         self._network_label.setBuddy(self.network)
         self._network_label.setMinimumWidth(104)
-        self.lacks = _note(self)
+        self.lacks = note(self)
         self.train = QPushButton("Go to Train", self)
         self.train.setToolTip(f"Train {refiner.upper()} on the Train page; it learns from these maps")
         self.train.clicked.connect(self.train_asked)
@@ -259,10 +260,3 @@ def _tool(text: str, tip: str, parent: QWidget) -> QToolButton:
     button.setProperty("wsss", "quiet")
     button.setToolTip(tip)
     return button
-
-
-def _note(parent: QWidget) -> QLabel:
-    label = QLabel(parent)
-    label.setWordWrap(True)
-    label.setProperty("wsss", "note")
-    return label

@@ -104,12 +104,10 @@ class TraceView:
         """Return whether a look of `refine_layers.LOOKS` can be drawn."""
         fields = self.trace.fields
         match key:
-            case "wheel" | "arrows":
+            case "wheel" | "arrows" | "centroids":
                 return "displacement" in fields
             case "patch":
                 return "affinity" in fields or "edge" in fields
-            case "centroids":
-                return "centroids" in fields or "displacement" in fields
             case "edge" | "confident":
                 return key in fields
             case _:
@@ -164,7 +162,7 @@ class TraceView:
 
     def centroids(self, index: int) -> NDArray[np.float32]:
         """Return where points on a grid are after `iterations[index]`, [n, 2] (y, x) px."""
-        found = self._settled[1][index].astype(np.float32)  # [2, n, m]
+        found = self._settled[1][index]  # [2, n, m]
         return np.asarray(found.reshape(2, -1).T * self.trace.cell + self.trace.origin, np.float32)
 
     def patch(self, row: float, column: float) -> Patch | None:
@@ -217,12 +215,9 @@ class TraceView:
         return f"{said} · undecided {100 * float(self.entropy(stage).mean()):.1f} %"
 
     @functools.cached_property
-    def _settled(self) -> tuple[tuple[int, ...], NDArray[np.floating]]:
+    def _settled(self) -> tuple[tuple[int, ...], NDArray[np.float32]]:
         """The iterations, and where the points are after each, [I, 2, n, m] cells."""
-        fields = self.trace.fields
-        if "centroids" in fields:
-            return tuple(range(len(fields["centroids"]))), fields["centroids"]
-        if "displacement" not in fields:
+        if "displacement" not in self.trace.fields:
             return (), np.zeros((0, 2, 0, 0), np.float32)
         step = max(1, round(max(self.trace.stages.shape[2:]) / _ARROWS))
         at, kept = [], []
@@ -261,9 +256,7 @@ def fits(trace: RefineTrace) -> bool:
     if "edge" in fields and trace.radius and not 2 <= trace.radius <= _FARTHEST:
         return False
     on_grid = all(fields[name].shape == shape for name, shape in wanted.items() if name in fields)
-    points = fields.get("centroids")
-    counted = points is None or (points.shape[1] == 2 and points.size > 0)
-    return on_grid and counted and all(np.isfinite(a).all() for a in (trace.stages, *fields.values()))
+    return on_grid and all(np.isfinite(a).all() for a in (trace.stages, *fields.values()))
 
 
 def mask_of(stack: CamStack, rule: LabelRule) -> NDArray[np.uint8]:

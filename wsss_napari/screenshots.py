@@ -10,8 +10,11 @@ import napari
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
+from engine.store import runs_of
 from wsss_napari._compat import dismiss_notices, main_window
 from wsss_napari.dock import MainDock
+from wsss_napari.prototype_jobs import METHOD
+from wsss_napari.session import Session, newest
 
 __all__ = ["SIZES", "THEMES", "settle", "shoot"]
 
@@ -60,6 +63,7 @@ def shoot(
             for theme in themes:
                 viewer.theme = theme
                 for name in pages or [e.name for e in dock.entries]:
+                    dock.session.run = _run_for(name, dock.session)
                     dock.turn_to(name)
                     settle(dock)
                     viewer.reset_view()
@@ -71,6 +75,17 @@ def shoot(
     finally:
         viewer.close()
     return drawn
+
+
+def _run_for(page: str, session: Session) -> str | None:
+    """Return the run that a page is drawn with: the newest with prototypes, or that which opening chose."""
+    if session.project is None:
+        return None
+    runs = runs_of(session.project.root)
+    if page == "prototypes":
+        banks = [r.id for r in runs if r.method == METHOD and r.weights.is_file()]
+        return banks[-1] if banks else newest(runs)
+    return newest(runs)
 
 
 def settle(dock: MainDock, patience: float = _PATIENCE) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from engine.tags import ABSENT, PRESENT, UNKNOWN
 from wsss_napari._compat import bare
 from wsss_napari.history import History
 
-__all__ = ["STATES", "Session", "session_of"]
+__all__ = ["STATES", "Session", "newest", "session_of"]
 
 STATES: dict[int, str] = {PRESENT: "present", ABSENT: "absent", UNKNOWN: "unknown"}
 
@@ -61,7 +61,7 @@ class Session:
     said = Signal(str, str)
 
     def open(self, path: str | Path) -> Project:
-        """Open a project and show its first image and newest run.
+        """Open a project and show its first image and the newest run, one that drew something if there is one.
 
         Raises:
             UserError: There is none, it is damaged, or a newer version made it.
@@ -70,10 +70,7 @@ class Session:
         project.tags()  # a damaged tag file is told before the open project is left
         self._leave()
         self.project = project
-        seen = [r for r in runs_of(project.root) if r.weights.is_file()]
-        # Affinity networks draw no maps: one of them in front would leave most pages empty.
-        drawing = [r for r in seen if not r.is_network]
-        self.run = (drawing or seen)[-1].id if seen else None
+        self.run = newest(runs_of(project.root))
         first = next(iter(project.usable), None)
         present = project.tags().present(first) if first is not None else ()
         self.cls = next(iter(present), 0) if project.classes else None
@@ -240,6 +237,17 @@ class Session:
 
 
 _SESSIONS: WeakKeyDictionary[Any, Session] = WeakKeyDictionary()
+
+
+def newest(runs: Sequence[Run]) -> str | None:
+    """Return the id of the run to look at first: the newest that drew something, or could.
+
+    Affinity networks draw no maps: one of them in front would leave most pages empty.
+    """
+    seen = [r for r in runs if r.weights.is_file()]
+    drawing = [r for r in seen if not r.is_network]
+    drawn = [r for r in drawing if r.all_views()]
+    return (drawn or drawing or seen)[-1].id if seen else None
 
 
 def session_of(viewer: Any) -> Session:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QSizePolicy, QWidget
 
 from engine.atomic import write_text
@@ -45,6 +45,11 @@ class StepPlots(QWidget):
         self._colours: tuple[str, ...] = ()
         self._cls = 0
         self._cursor = 0
+        # After the canvas is drawn: four cursors and legends take a good part of its frame.
+        self._late = QTimer(self)
+        self._late.setSingleShot(True)
+        self._late.setInterval(0)
+        self._late.timeout.connect(self._place_cursor)
         self.scores = StepPanel("Scores", "Pooled score y_k of each class; the climb raises one of them")
         self.penalty = StepPanel(
             "Penalty",
@@ -100,11 +105,9 @@ class StepPlots(QWidget):
         self._draw()
 
     def set_cursor(self, t: int) -> None:
-        """Put the cursor on a step, in all plots."""
+        """Put the cursor on a step; the plots follow once what is waiting to be drawn has been."""
         self._cursor = t
-        for panel in self.panels:
-            panel.set_cursor(t)
-        self.setAccessibleDescription(f"Step {t}: " + "; ".join(p.read_out() for p in self.panels))
+        self._late.start()
 
     def set_theme(self, colours: Mapping[str, str]) -> None:
         """Paint with the colours of a napari theme."""
@@ -122,6 +125,7 @@ class StepPlots(QWidget):
         Raises:
             OSError: The file cannot be written.
         """
+        self._place_cursor()
         if not self.grab().save(str(path)):
             raise OSError(f"{path} cannot be written.")
 
@@ -194,7 +198,13 @@ class StepPlots(QWidget):
         self.truth.show_lines(
             self._truth_lines(curves, second), last, empty=self.no_truth, mark=self._best(curves)
         )
-        self.set_cursor(self._cursor)
+        self._place_cursor()
+
+    def _place_cursor(self) -> None:
+        self._late.stop()
+        for panel in self.panels:
+            panel.set_cursor(self._cursor)
+        self.setAccessibleDescription(f"Step {self._cursor}: " + "; ".join(p.read_out() for p in self.panels))
 
     def _score_lines(self, curves: StepCurves, second: StepCurves | None) -> list[Line]:
         order = sorted(range(curves.scores.shape[1]), key=lambda k: k != self._cls)

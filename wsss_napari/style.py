@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
+from qtpy.compat import isalive
 from qtpy.QtWidgets import QWidget
 
 from wsss_napari._compat import bare, theme_colours
@@ -17,26 +18,25 @@ def theme_of(viewer: Any) -> dict[str, str]:
     return theme_colours(bare(viewer).theme)
 
 
-def follow_theme(
-    widget: QWidget, viewer: Any, repaint: Callable[[dict[str, str]], None] | None = None
-) -> None:
-    """Give a widget our style sheet now and whenever the theme changes.
+def follow_theme(widget: QWidget, viewer: Any) -> None:
+    """Give a widget our style sheet now and whenever the theme changes, for as long as it lives.
 
     Args:
         widget: The outermost widget of a dock.
         viewer: Its viewer.
-        repaint: Called with the colours too, for what a style sheet can't reach.
     """
     real = bare(viewer)
+    # The viewer keeps `apply`; nothing is connected to the widget's end (see `_compat.when_destroyed`).
+    found = ref(widget)
 
     def apply(_: Any = None) -> None:
-        colours = theme_of(real)
-        widget.setStyleSheet(sheet(colours))
-        if repaint is not None:
-            repaint(colours)
+        alive = found()
+        if alive is None or not isalive(alive):
+            real.events.theme.disconnect(apply)
+        else:
+            alive.setStyleSheet(sheet(theme_of(real)))
 
     real.events.theme.connect(apply)
-    widget.destroyed.connect(lambda: real.events.theme.disconnect(apply))
     apply()
 
 
@@ -76,7 +76,7 @@ def sheet(colours: dict[str, str]) -> str:
     QFrame[wsss="card"] {{ border: 1px solid {colours["primary"]}; border-radius: 4px; }}
     QTabBar[wsss="pages"] {{ background: transparent; border: 0px; }}
     QTabBar[wsss="pages"]::tab {{
-        background: transparent; padding: 5px 5px; border: 0px; border-bottom: 2px solid transparent; }}
+        background: transparent; padding: 5px 3px; border: 0px; border-bottom: 2px solid transparent; }}
     QTabBar[wsss="pages"]::tab:selected {{ border-bottom: 2px solid {filled}; }}
     QTabBar[wsss="pages"]::tab:hover {{ background: {colours["primary"]}; }}
     """

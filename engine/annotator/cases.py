@@ -10,7 +10,17 @@ from engine.annotator.moves import Case
 from engine.errors import UserError
 from engine.images import read, read_mask
 from engine.resources import resource
-from engine.store import LabelSet, Project, label_set, label_sets, read_pixels, read_stack, source_of
+from engine.store import (
+    LabelSet,
+    Project,
+    Views,
+    label_set,
+    label_sets,
+    read_pixels,
+    read_stack,
+    runs_of,
+    source_of,
+)
 from engine.store.truth import has_truth, read_truth
 
 __all__ = ["drawn_cases", "drawn_stems", "newest_labels", "project_cases", "project_stems"]
@@ -19,6 +29,8 @@ __all__ = ["drawn_cases", "drawn_stems", "newest_labels", "project_cases", "proj
 _SMALLEST = 100
 # How far off a drawn pseudo-label is, px: about what maps of stride 4 to 8 are.
 _BLUR, _SHIFT = 4.0, 5
+# Maps of one class a person looks at before taking one.
+_SOURCES = 2
 
 
 def newest_labels(project: Project) -> LabelSet:
@@ -66,14 +78,24 @@ def project_cases(project: Project, name: str, stem: str) -> list[Case]:
     labels, truth = label_set(project.root, project.colours, name), read_truth(project, stem)
     assert truth is not None
     start, photo = labels.read(stem), read_pixels(project, stem)
-    maps: dict[int, NDArray[np.float32]] = {}
-    source = labels.facts.get("source")
-    if isinstance(source, str):
-        views = source_of(project.root, source)
-        if views.path(stem).is_file():
-            stack = read_stack(project, views, stem)
-            maps = dict(zip(stack.classes, stack.full(), strict=True))
-    return [Case(stem, photo, start, truth, value, maps.get(value - 1)) for value in _values(truth)]
+    maps: dict[int, list[NDArray[np.float32]]] = {}
+    for views in _sources(project, labels, stem):
+        stack = read_stack(project, views, stem)
+        for c, scores in zip(stack.classes, stack.full(), strict=True):
+            maps.setdefault(c + 1, []).append(scores)
+    return [
+        Case(stem, photo, start, truth, value, np.stack(maps[value]) if value in maps else None)
+        for value in _values(truth)
+    ]
+
+
+def _sources(project: Project, labels: LabelSet, stem: str) -> list[Views]:
+    """Return the maps a person can take regions of an image from: the labels' own first, others by age."""
+    own = labels.facts.get("source")
+    first = source_of(project.root, own).folder if isinstance(own, str) else None
+    there = [v for run in runs_of(project.root) for v in run.all_views() if v.path(stem).is_file()]
+    there.sort(key=lambda v: (v.folder != first, -v.path(stem).stat().st_mtime))
+    return there[:_SOURCES]
 
 
 def drawn_stems(count: int) -> list[str]:
@@ -95,7 +117,7 @@ def drawn_cases(stem: str) -> list[Case]:
         heat = ndimage.gaussian_filter(moved, _BLUR)
         maps[value] = np.asarray(heat / max(float(heat.max()), 1e-6), np.float32)
         start[maps[value] > 0.3] = value
-    return [Case(stem, photo, start, truth, value, maps[value]) for value in _values(truth)]
+    return [Case(stem, photo, start, truth, value, maps[value][None]) for value in _values(truth)]
 
 
 def _values(truth: NDArray[np.uint8]) -> list[int]:

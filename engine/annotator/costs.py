@@ -9,11 +9,14 @@ from __future__ import annotations
 __all__ = ["ACCEPT", "CLASS_SWITCH", "COSTS", "LOOK", "PIXELS_A_SECOND", "VERTEX", "stroke"]
 
 COSTS = {
+    "clear": 1.5,
     "click": 1.5,
     "brush": 2.0,
     "superpixel": 1.5,
+    "fill": 1.5,
     "region": 2.0,
     "threshold": 2.0,
+    "whole": 2.0,
     "scribble": 2.0,
     "snap": 2.0,
     "tidy": 1.5,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,11 +17,27 @@ from engine.annotator.costs import COSTS, VERTEX, stroke
 
 __all__ = ["TOOLS", "Case", "Move", "moves"]
 
-TOOLS = ("brush", "polygon", "superpixel", "click", "scribble", "snap", "tidy", "region", "threshold")
-"""`threshold`, and `region` where something is missing, copy from the engine's maps and do nothing without."""
+TOOLS = (
+    "brush",
+    "polygon",
+    "superpixel",
+    "click",
+    "scribble",
+    "snap",
+    "tidy",
+    "fill",
+    "region",
+    "threshold",
+    "whole",
+)
+"""`threshold`, `whole`, and `region` where something is missing, copy from the engine's maps and do nothing without."""
 
 _SIZES = (256, 1024)
+# px by which a class is grown or shrunk at once.
+_RIMS = (2, 5)
 _THRESHOLDS = (0.3, 0.5, 0.7)
+# Where the slider of the whole image stops: it is moved until the preview looks right.
+_WHOLE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 # px; how far an outline may run beside the border before a person sets one more vertex.
 _TOLERANCE = 1.5
 _BACKGROUND = 0
@@ -39,7 +55,8 @@ class Case:
         start: [H, W] uint8, the mask that the person is shown.
         truth: [H, W] uint8, 255 void.
         value: The class's value in both.
-        scores: [H, W] float32 in [0, 1], the engine's map of the class, or None without the engine.
+        scores: [n, H, W] float32 in [0, 1], the engine's maps of the class, that of the labels first;
+            None without the engine.
     """
 
     stem: str
@@ -49,16 +66,24 @@ class Case:
     value: int
     scores: NDArray[np.float32] | None = None
 
+    @property
+    def priors(self) -> tuple[NDArray[np.float32] | None, ...]:
+        """What clicks and scribbles can lean on, [H, W] each: no map (None), or the one the labels come from."""
+        return (None,) if self.scores is None else (None, self.scores[0])
+
     def window(self) -> Case:
         """Return the part of the image in which the class is, should be, or may come to be."""
-        box, _ = tools.tight((self.start == self.value) | (self.truth == self.value))
+        there = (self.start == self.value) | (self.truth == self.value)
+        if self.scores is not None:
+            there |= (self.scores > min(_WHOLE)).any(0)
+        box, _ = tools.tight(there)
         box = tools.grown(box, _MARGIN, self.start.shape)
         return replace(
             self,
             photo=tools.cut(self.photo, box),
             start=tools.cut(self.start, box),
             truth=tools.cut(self.truth, box),
-            scores=None if self.scores is None else tools.cut(self.scores, box),
+            scores=None if self.scores is None else np.stack([tools.cut(m, box) for m in self.scores]),
         )
 
     @functools.cached_property
@@ -112,14 +137,16 @@ def moves(
                 yield _painted(tool, COSTS[tool], mask, tools.pick(ids, [aim.point]), value)
         case "click":
             new = [*clicks, tools.Click(*aim.point, aim.positive)]
-            box, after = tools.apply_clicks(case.photo, mask, new, case.value, case.scores)
-            yield Move(tool, COSTS[tool], box, after)
+            for prior in case.priors:
+                box, after = tools.apply_clicks(case.photo, mask, new, case.value, prior)
+                yield Move(tool, COSTS[tool], box, after)
         case "scribble":
             points, length, _ = error_stroke(aim)
             seeds = tools.draw([tools.Stroke(value, points)], mask.shape)
-            known = None if case.scores is None else {case.value: case.scores}
-            box, after = tools.propagate(case.photo, mask, seeds, known)
-            yield Move(tool, stroke(tool, length), box, after)
+            for prior in case.priors:
+                known = None if prior is None else {case.value: prior}
+                box, after = tools.propagate(case.photo, mask, seeds, known)
+                yield Move(tool, stroke(tool, length), box, after)
         case "snap":
             box, after = tools.snap_border(case.photo, mask, case.value)
             yield Move(tool, COSTS[tool], box, after)
@@ -128,25 +155,42 @@ def moves(
                 tools.fill_holes(mask, case.value),
                 tools.remove_specks(mask, case.value, smallest=200),
                 tools.smooth(mask, case.value),
+                *(tools.grow(mask, case.value, pixels=by, over=None) for by in _RIMS),
+                *(tools.shrink(mask, case.value, pixels=by) for by in _RIMS),
             ):
                 yield Move(tool, COSTS[tool], *change)
+        case "fill":
+            # A piece of this class goes, or a piece of another becomes it; the background is no piece.
+            if mask[aim.point]:
+                yield _painted(tool, COSTS[tool], mask, tools.component(mask, aim.point), value)
         case "region":
-            if not aim.positive:
-                yield _painted(tool, COSTS[tool], mask, tools.component(mask == case.value, aim.point), value)
-            elif case.scores is not None:
-                for cut in _THRESHOLDS:
-                    piece = tools.component_above(case.scores, aim.point, cut)
+            for scores, cut in _cuts(case, _THRESHOLDS):
+                if aim.positive:
+                    piece = tools.component_above(scores, aim.point, cut)
                     yield _painted(tool, COSTS[tool], mask, piece, value)
         case "threshold":
-            if case.scores is not None:
-                points, length, diameter = error_stroke(aim)
-                for cut in _THRESHOLDS:
-                    box, after = tools.threshold_brush(
-                        mask, case.scores, cut, case.value, points, 2 * diameter, over_others=True
-                    )
-                    yield Move(tool, stroke(tool, length), box, after)
+            points, length, diameter = error_stroke(aim)
+            for scores, cut in _cuts(case, _THRESHOLDS):
+                box, after = tools.threshold_brush(
+                    mask, scores, cut, case.value, points, 2 * diameter, over_others=True
+                )
+                yield Move(tool, stroke(tool, length), box, after)
+        case "whole":
+            for scores, cut in _cuts(case, _WHOLE):
+                yield Move(
+                    tool,
+                    COSTS[tool],
+                    tools.full(mask.shape),
+                    tools.whole_image(mask, {case.value - 1: scores}, cut),
+                )
         case _:
             raise ValueError(f"there is no tool {tool!r}; tools: {', '.join(TOOLS)}")
+
+
+def _cuts(case: Case, thresholds: Sequence[float]) -> Iterator[tuple[NDArray[np.float32], float]]:
+    """Yield every map of the class with every threshold."""
+    for scores in () if case.scores is None else case.scores:
+        yield from ((scores, cut) for cut in thresholds)
 
 
 def _painted(tool: str, cost: float, mask: NDArray[np.uint8], region: tools.Region, value: int) -> Move:

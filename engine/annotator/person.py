@@ -15,11 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.annotator.aim import Aim, next_aim
-from engine.annotator.costs import ACCEPT, CLASS_SWITCH, LOOK
+from engine.annotator.costs import ACCEPT, CLASS_SWITCH, COSTS, LOOK
 from engine.annotator.moves import Case, Move, moves
 from engine.tools import EMPTY, Click
 
 __all__ = ["MOST", "Trace", "correct"]
+
+_CHEAPEST = min(COSTS.values())
+# IoU of a start that a person thinks of giving up.
+_HOPELESS = 0.5
 
 MOST = 20
 """Actions after which a person gives up: published counts of clicks stop there."""
@@ -73,7 +77,9 @@ def correct(
 ) -> Trace:
     """Correct one class of an image with some tools.
 
-    With several tools the one that gains most IoU a second is taken each time.
+    Of all that the tools can do at a place, what gains most IoU a second is taken, or what ends the work at once
+    where that is no dearer than an action more. A class of which less than half is right may be cleared first, by
+    one action, where that turns out cheaper.
 
     Args:
         case: What.
@@ -85,6 +91,18 @@ def correct(
     """
     pixels = case.start.size
     case = case.window()
+    found = _mend(case, tools, until, most, jitter, seed, over=False)
+    if "tidy" in tools and found.iou[0] < _HOPELESS and (case.start == case.value).any():
+        again = _mend(case, tools, until, most, jitter, seed, over=True)
+        found = min(found, again, key=lambda t: (not t.reach(until)[1], t.reach(until)[0]))
+    found.pixels = pixels
+    return found
+
+
+def _mend(
+    case: Case, tools: Sequence[str], until: float, most: int, jitter: float, seed: int, *, over: bool
+) -> Trace:
+    """Act until the class is good; with `over` its pixels are cleared first."""
     mask, truth = case.start.copy(), case.truth
     hand = np.random.default_rng(_seed(seed, case))
     visited = np.zeros(mask.shape, bool)
@@ -92,14 +110,21 @@ def correct(
     counts = _Counts(mask, truth, case.value)
     trace = Trace([0.0], [counts.iou])
     seconds = CLASS_SWITCH
-    for _ in range(most):
+    if over:
+        mask[mask == case.value] = 0
+        counts = _Counts(mask, truth, case.value)
+        seconds += COSTS["clear"]
+        trace.tools.append("clear")
+        trace.seconds.append(seconds)
+        trace.iou.append(counts.iou)
+    for _ in range(most - over):
         if counts.iou >= until:
             break
         aim = next_aim(mask, truth, case.value, visited, hand.normal(0, jitter, 2) if jitter else np.zeros(2))
         if aim is None:
             break
         visited[aim.point] = True
-        best = _best(case, mask, aim, clicks, tools, counts)
+        best = _best(case, mask, aim, clicks, tools, counts, until)
         if best is None or best[1].iou <= counts.iou:
             # What does nothing here, or harm, has been tried nevertheless, and is not tried again here.
             visited |= aim.region
@@ -119,7 +144,7 @@ def correct(
     right = (case.start == case.value) == (truth == case.value)
     wrong = (mask == case.value) != (truth == case.value)
     trace.destroyed = int((right & wrong & (truth != 255)).sum())
-    trace.changed, trace.pixels = int((mask != case.start).sum()), pixels
+    trace.changed = int((mask != case.start).sum())
     return trace
 
 
@@ -156,9 +181,15 @@ def _best(
     clicks: list[Click],
     tools: Sequence[str],
     counts: _Counts,
+    until: float,
 ) -> tuple[Move, _Counts] | None:
-    """Return the move that gains most a second, or None where no tool does anything."""
-    found: tuple[Move, _Counts] | None = None
+    """Return the move that gains most IoU a second, or None where no tool does anything.
+
+    A move that ends the work is taken instead when it costs no more than that one and one more,
+    which would have to follow.
+    """
+    fast: tuple[Move, _Counts] | None = None
+    last: tuple[Move, _Counts] | None = None
     most = -np.inf
     for tool in tools:
         for move in moves(tool, case, mask, aim, clicks):
@@ -167,8 +198,12 @@ def _best(
             after = counts.after(mask, move)
             gain = (after.iou - counts.iou) / move.cost
             if gain > most:
-                found, most = (move, after), gain
-    return found
+                fast, most = (move, after), gain
+            if after.iou >= until and (last is None or move.cost < last[0].cost):
+                last = move, after
+    if fast is not None and last is not None and last[0].cost <= fast[0].cost + _CHEAPEST:
+        return last
+    return fast
 
 
 def _seed(seed: int, case: Case) -> int:

@@ -78,8 +78,8 @@ def _step(name: str) -> Any:
 
     def step() -> None:
         net.zero_grad()
-        losses = method.training_step(net, batch, Clock(1, 10, 0))
+        losses = method.training_step(net, batch, Clock(5, 10, 0))
         torch.stack(list(losses.values())).sum().backward()
-        method.after_step(net, Clock(1, 10, 0))
+        method.after_step(net, Clock(5, 10, 0))
 
     return step

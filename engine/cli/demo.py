@@ -17,14 +17,29 @@ from engine.cli.view import check_window, open_window
 from engine.display import can_imagine, has_display, imagined
 from engine.errors import UserError
 from engine.images import digest
-from engine.messages import Climb, Evaluate, Export, Infer, Job, Label, New, Queue, Refine, Train, command
+from engine.messages import (
+    Climb,
+    Evaluate,
+    Export,
+    Infer,
+    Job,
+    Label,
+    New,
+    Prototypes,
+    Queue,
+    Refine,
+    Train,
+    command,
+)
 from engine.resources import resource
 from engine.results import traces_in
 from engine.store import Project, open_project, run_of, runs_of
 
 __all__ = ["answer"]
 
-RUN, LABELS = "cam", "cam"
+RUN, LABELS, BANK = "cam", "cam", "cpal"
+_EPOCHS = 8
+_TINY = {"backbone": "tiny_cnn", "pretrained": "false"}
 
 
 @dataclass
@@ -56,7 +71,7 @@ def answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
     """Walk the path, skipping what an earlier demo finished."""
     parser = Parser(
         "demo",
-        "Walk the whole path on the bundled sample: new, train, infer, evaluate, climb, refine, label, export.",
+        "Walk the whole path on the bundled sample: new, train, infer, evaluate, climb, prototypes, refine, label, export.",
     )
     parser.add_argument(
         "--out", metavar="DIR", default="wsss_demo", help="folder of the demo (default: wsss_demo)"
@@ -78,7 +93,7 @@ def answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
 def _walk(told: _Told, out: Path) -> dict[str, Any]:
     place = str(out / "project")
     project = _project(told, place)
-    _train(told, project, place)
+    _train(told, project, Train(project=place, method="cam", run=RUN, settings=_TINY))
     told.do(Infer(project=place, run=RUN))
 
     sweep = told.do(Evaluate(project=place, source=RUN, sweep=True))
@@ -88,6 +103,13 @@ def _walk(told: _Told, out: Path) -> dict[str, Any]:
     )
 
     _climb(told, project, place)
+    # Over the maps that are there: a network without ImageNet weights needs long to find its own.
+    settings = {**_TINY, "maps": RUN, "neighbours": "5"}
+    _train(told, project, Train(project=place, method="cpal", run=BANK, epochs=_EPOCHS, settings=settings))
+    told.do(Prototypes(project=place, run=BANK))
+    told.say(
+        "The Prototypes page shows which images each image is compared with, and what that makes of its map."
+    )
 
     rule = f"constant:{sweep['threshold']:g}"
     # Drawn toys have flat colours and no noise, which deeplab's narrow kernel suits best.
@@ -166,18 +188,16 @@ def _project(told: _Told, place: str) -> Project:
     return project
 
 
-def _train(told: _Told, project: Project, place: str) -> None:
-    job = Train(
-        project=place, method="cam", run=RUN, settings={"backbone": "tiny_cnn", "pretrained": "false"}
-    )
-    if RUN in {run.id for run in runs_of(project.root)}:
-        run = run_of(project.root, RUN)
+def _train(told: _Told, project: Project, job: Train) -> None:
+    name = str(job.run)
+    if name in {run.id for run in runs_of(project.root)}:
+        run = run_of(project.root, name)
         if run.status == "finished":
-            told.say(f"The run {RUN} is trained.")
+            told.say(f"The run {name} is trained.")
             return
         if not run.resumable:
             raise UserError(
-                f"The run {RUN} of this demo is being trained right now.",
+                f"The run {name} of this demo is being trained right now.",
                 "One demo at a time works in a folder.",
                 "Wait for it, or choose another folder with --out DIR.",
             )

@@ -280,6 +280,8 @@ class EditRoom(Drawing):
         params: Mapping[str, Any] | None = None,
         *,
         approved: bool = False,
+        proposals: Callable[[str], tuple[str, Mask] | None] | None = None,
+        batch: str = "",
     ) -> Iterator[str]:
         """Do one step on each of many images, and yield each that changed.
 
@@ -288,21 +290,32 @@ class EditRoom(Drawing):
 
         Args:
             name, tool, params: As `commit`.
-            change: (stem, [H, W] uint8 read-only) -> the mask after the step.
+            change: (stem, [H, W] uint8 read-only) -> the mask after the step. It is called while nobody
+                else can open the image, and strokes on other images go on.
             stems: The images.
             approved: Change approved masks too, which stay approved: for changes of what the
                 numbers mean, such as merged classes.
+            proposals: stem -> (source, [H, W] uint8) of the engine or None, what an image begins with
+                that nobody corrected yet. Without it such images are passed over.
+            batch: Of steps done before, for work that is asked for in parts; a new one when empty.
         """
-        batch = uuid.uuid4().hex
+        batch = batch or uuid.uuid4().hex
         for stem in stems:
-            with self._file(stem), self._lock:
+            with self._file(stem):
                 if self.state(stem) == "approved" and not approved:
                     continue
                 sheet = self.load(stem)
-                if sheet.cursor is None and not sheet.recovered and sheet.proposal is None:
+                if proposals is not None and sheet.cursor is None and not sheet.recovered:
+                    sheet = self.load(stem, proposals(stem))  # without one it stays as it is
+                if sheet.bare:
                     continue
-                after = change(stem, sheet.mask)
-                step = self._change(sheet, name, tool, after, None, params, batch=batch, approved=approved)
+                at, after = sheet.cursor, change(stem, sheet.mask)
+                with self._lock:
+                    if sheet.cursor != at:  # a stroke came first
+                        after = change(stem, sheet.mask)
+                    step = self._change(
+                        sheet, name, tool, after, None, params, batch=batch, approved=approved
+                    )
                 if step is not None:
                     self._write(sheet)
             if step is not None:

@@ -124,3 +124,8 @@ class Sheet:
     def size(self) -> tuple[int, int]:
         """(H, W) in px."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def bare(self) -> bool:
+        """Whether there is no mask yet: no step, nothing found in edited/, no proposal to begin with."""
+        return self.cursor is None and not self.recovered and self.proposal is None

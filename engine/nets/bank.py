@@ -24,7 +24,7 @@ class Entries(NamedTuple):
         rows: [M, D] float32.
         scores: [M] float32 in [0, 1], the classifier's.
         areas: [M] float32 in [0, 1], share of the crop under the seed.
-        centres: [M, 2] float32 in [0, 1], (y, x) of the seed's centre in the crop.
+        centres: [M, 2] float32 in [0, 1], (y, x) of the seed's centre in the whole image.
     """
 
     keys: Tensor

@@ -52,15 +52,16 @@ class Published:
 
     Args:
         name: The backbone's name.
-        library: Who builds it: this package (`own`), torchvision or timm.
+        library: Who builds it: this package (`own`), torchvision, timm or open_clip.
         prep: The preparation of the published weights.
         url: Address of the published weights, empty where there are none.
-        file: Name of the published file in a cache folder, holding the start of its SHA-256.
-        hub: Hugging Face repository that holds `model.safetensors`, empty where there is none.
+        file: Name of the published file: in torch's cache, holding the start of its SHA-256, or in the hub's
+            repository, empty for `model.safetensors`.
+        hub: Hugging Face repository that holds the file, empty where there is none.
     """
 
     name: str
-    library: Literal["own", "torchvision", "timm"]
+    library: Literal["own", "torchvision", "timm", "open_clip"]
     prep: Prep
     url: str = ""
     file: str = ""

@@ -38,11 +38,11 @@ def hub_cache() -> Path:
     return Path(HF_HUB_CACHE)
 
 
-def in_hub_cache(repository: str) -> Path | None:
-    """Return the weights of a hub repository where they were downloaded before."""
+def in_hub_cache(known: Published) -> Path | None:
+    """Return the weights of a backbone's hub repository where they were downloaded before."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(repository, _HUB_FILE)
+    found = try_to_load_from_cache(known.hub, known.file or _HUB_FILE)
     return Path(found) if isinstance(found, str) else None
 
 
@@ -116,7 +116,7 @@ def _from_hub(known: Published, progress: Progress) -> Path:
             return None
 
     try:
-        path = Path(hf_hub_download(known.hub, _HUB_FILE, tqdm_class=Reporting))
+        path = Path(hf_hub_download(known.hub, known.file or _HUB_FILE, tqdm_class=Reporting))
     except Exception as error:
         # The hub raises whatever its HTTP library does; only what `progress` raised is not its failure.
         if error in raised or isinstance(error, OSError):

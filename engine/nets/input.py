@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from engine.nets.prep import Prep
 
-__all__ = ["pad_to_side", "resized", "to_input"]
+__all__ = ["over_cells", "pad_to_side", "resized", "to_input"]
 
 
 def to_input(pixels: NDArray[np.uint8], prep: Prep, *, long_side: int) -> Tensor:
@@ -37,6 +37,25 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(images.shape[-2:]) == size:
         return images
     return TF.resize(images, list(size), interpolation=InterpolationMode.BICUBIC, antialias=True)
+
+
+def over_cells(maps: Tensor, stride: int, centre: float) -> Tensor:
+    """Return maps in pixels averaged over the cells of features.
+
+    Args:
+        maps: [B, K, H, W] float.
+        stride: Pixels a cell.
+        centre: Pixel on which cell 0 is centred, 0 or (stride - 1) / 2.
+
+    Returns:
+        [B, K, ceil(H / stride), ceil(W / stride)]; what lies outside the image counts for nothing.
+    """
+    before = round((stride - 1) / 2 - centre)
+    size = [-(-side // stride) for side in maps.shape[2:]]
+    if not maps.shape[1]:
+        return maps.new_zeros(*maps.shape[:2], *size)
+    found = F.avg_pool2d(maps, stride, padding=before, ceil_mode=True, count_include_pad=False)
+    return found[:, :, : size[0], : size[1]]
 
 
 def pad_to_side(images: Tensor, prep: Prep) -> Tensor:

@@ -49,14 +49,14 @@ class Weights:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def find_weights(name: str, *, progress: Progress | None = None) -> Weights:
-    """Find the ImageNet weights of a backbone, downloading them where no folder has them.
+def find_weights(name: str | Published, *, progress: Progress | None = None) -> Weights:
+    """Find the published weights of a backbone, downloading them where no folder has them.
 
     Looked for in the folder `$WSSS_WEIGHTS` (`<name>.safetensors`, then `<name>.pth`), in the
     caches of torch and of the Hugging Face hub, and at the published address.
 
     Args:
-        name: The backbone.
+        name: The backbone, by name or by where its weights lie.
         progress: Called with (bytes done, bytes in all or 0) during a download; what it
             raises stops the download and leaves nothing half-written.
 
@@ -64,7 +64,8 @@ def find_weights(name: str, *, progress: Progress | None = None) -> Weights:
         UserError: An unknown name; none were published; the download failed; the file or the
             facts beside it are damaged.
     """
-    known = published(name)
+    known = name if isinstance(name, Published) else published(name)
+    name = known.name
     own = _own_folder()
     candidates = [own / f"{name}{suffix}" for suffix in (".safetensors", ".pth")] if own else []
     path = next((p for p in candidates if p.is_file()), None)
@@ -97,7 +98,7 @@ def find_weights(name: str, *, progress: Progress | None = None) -> Weights:
     return Weights(name, state, str(path), sha256, overrides(facts, f"{name}.json"), facts)
 
 
-def where_looked(name: str | None = None) -> list[str]:
+def where_looked(name: str | Published | None = None) -> list[str]:
     """Return the places that weights are looked for in, in order: folders, or a backbone's files.
 
     Raises:
@@ -108,16 +109,17 @@ def where_looked(name: str | None = None) -> list[str]:
         first = f"${_FOLDER} = {given}" if given else f"${_FOLDER} (not set)"
         return [first, str(torch_cache()), str(hub_cache())]
     own = _own_folder()
-    known = published(name)
+    known = name if isinstance(name, Published) else published(name)
+    name = known.name
     places = (
         [str(own / f"{name}{suffix}") for suffix in (".safetensors", ".pth")]
         if own
         else [f"${_FOLDER} (not set)"]
     )
-    if known.file:
-        places.append(str(torch_cache() / known.file))
     if known.hub:
         places.append(str(hub_cache() / f"models--{known.hub.replace('/', '--')}"))
+    elif known.file:
+        places.append(str(torch_cache() / known.file))
     return places
 
 
@@ -178,13 +180,14 @@ def _own_folder() -> Path | None:
 
 
 def _cached(known: Published) -> Path | None:
-    if known.file and (torch_cache() / known.file).is_file():
-        return torch_cache() / known.file
-    return in_hub_cache(known.hub) if known.hub else None
+    if known.hub:
+        return in_hub_cache(known)
+    path = torch_cache() / known.file
+    return path if known.file and path.is_file() else None
 
 
 def _looked(known: Published) -> str:
-    return f"Looked for: {'; '.join(where_looked(known.name))}."
+    return f"Looked for: {'; '.join(where_looked(known))}."
 
 
 def _put(name: str) -> str:

@@ -114,7 +114,7 @@ class PrototypeBank:
         keys: [C, L] int64, `image_key` of the image of each row.
         steps: [C, L] int32, training step at which each row came in.
         scores, areas: [C, L] float32 in [0, 1], the classifier's score and the seed's share of the crop.
-        centres: [C, L, 2] float32 in [0, 1], (y, x) of the seed's centre in the crop.
+        centres: [C, L, 2] float32 in [0, 1], (y, x) of the seed's centre in the whole image.
         mean: [C, D] float32, running mean of what came in.
         prototypes: [C, N, D] float32 of length 1; of class n the first `count[n]` are there.
         count: [C] int64.

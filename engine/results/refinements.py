@@ -15,7 +15,7 @@ from engine.results import stored
 
 __all__ = ["InstanceSet", "RefineTrace"]
 
-_FIELDS = {"edge": 2, "displacement": 3, "affinity": 3, "confident": 2, "centroids": 4}
+_FIELDS = {"edge": 2, "displacement": 3, "affinity": 3, "confident": 2}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +36,7 @@ class RefineTrace:
             `edge` [h, w] float16 in [0, 1], probability of a class boundary;
             `displacement` [2, h, w] float16, (dy, dx) in cells towards the centre of the instance;
             `affinity` [D, h, w] float16 in [0, 1], of a cell and the one at `affinity.offsets(radius)[D]` from it;
-            `confident` [H, W] uint8, 0 background, class + 1, 255 unsure, what the network learnt from;
-            `centroids` [I, 2, n, m] float16, (y, x) in cells of every so many cells, iteration by iteration.
+            `confident` [H, W] uint8, 0 background, class + 1, 255 unsure, what the network learnt from.
         radius: Radius in cells of `affinity`, 0 without it.
         facts: JSON facts.
     """

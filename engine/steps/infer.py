@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections import defaultdict
@@ -23,9 +24,22 @@ from engine.nets.fold import folded
 from engine.pace import Pace
 from engine.params import as_settings, parse
 from engine.results import CamStack
+from engine.steps.seeds import Confident, HostMaps
 from engine.steps.train import build_trained
-from engine.store import Project, Run, Views, digest_of, file_digest, open_project, read_pixels, run_of
+from engine.store import (
+    Project,
+    Run,
+    Views,
+    digest_of,
+    file_digest,
+    maps_digest,
+    open_project,
+    read_pixels,
+    run_of,
+    with_maps,
+)
 from engine.train.fabric import start_fabric
+from engine.walker import Seeded
 from engine.work import Halted, Work
 
 __all__ = ["Drawing", "Drawn", "Todo", "draw_views", "load_network", "on_device", "run"]
@@ -72,8 +86,32 @@ def run(job: Infer, desk: Work) -> Generator[Event, None, dict[str, Any]]:
             yield from ((stem, stack, None) for stem, stack in method.infer(net, shots, settings))
 
     views = chosen.views(job.views)
-    drawing = on_device(project, draw, fabric.device, views)
-    return (yield from draw_views(project, views, job, desk, fabric, made_by, method.SHOWS, drawing))
+    host = HostMaps.of(project, method.host())
+    also = {}
+    if host is not None:
+        wanted = project.stems(job.split, job.images)
+        stems = with_maps(host.source, wanted)
+        if len(stems) < len(wanted):
+            missing = len(wanted) - len(stems)
+            yield Said(
+                text=f"{missing} of {len(wanted)} images have no maps in {host.source} and are left out.",
+                level="warning",
+            )
+        also = {s: maps_digest(host.source, s, host.read(s)) for s in stems}
+        job = dataclasses.replace(job, split=None, images=stems)
+    labels = None
+    if isinstance(method, Seeded) and method.wants_label(settings):
+        labels = Confident.of(chosen)
+
+    def with_more(shot: Shot) -> Shot:
+        return dataclasses.replace(
+            shot,
+            label=None if labels is None else labels.read(shot.stem),
+            maps=None if host is None else host.read(shot.stem),
+        )
+
+    drawing = on_device(project, draw, fabric.device, views, with_more)
+    return (yield from draw_views(project, views, job, desk, fabric, made_by, method.SHOWS, drawing, also))
 
 
 def draw_views(
@@ -178,15 +216,21 @@ def _is_there(views: Views, stem: str, digest: str, needed: Sequence[str]) -> bo
 
 
 def on_device(
-    project: Project, draw: Callable[[Sequence[Shot]], Iterator[Drawn]], device: torch.device, views: Views
+    project: Project,
+    draw: Callable[[Sequence[Shot]], Iterator[Drawn]],
+    device: torch.device,
+    views: Views,
+    with_more: Callable[[Shot], Shot] = lambda shot: shot,
 ) -> Drawing:
     """Return what reads images in batches of one size, lets a network draw them, and writes their views.
 
     Args:
         project, device, views: Where and on what.
         draw: Draws shots of one size.
+        with_more: Adds to a shot what a method asks for beside pixels and tags; where it cannot, it raises
+            a UserError and the image is passed over.
     """
-    return functools.partial(_drawn, project, draw, device, views)
+    return functools.partial(_drawn, project, draw, device, views, with_more)
 
 
 def _drawn(
@@ -194,6 +238,7 @@ def _drawn(
     draw: Callable[[Sequence[Shot]], Iterator[Drawn]],
     device: torch.device,
     views: Views,
+    with_more: Callable[[Shot], Shot],
     todo: Todo,
 ) -> Iterator[tuple[str, Path | str]]:
     """Yield (stem, path written) or (stem, why it was passed over).
@@ -204,13 +249,13 @@ def _drawn(
     row_of = project.tags().row
     digests = {stem: digest for items in todo.values() for stem, digest in items}
     with ThreadPoolExecutor(max_workers=max(2, min(8, os.cpu_count() or 2))) as pool:
-        ahead = [pool.submit(_read, project, b, row_of) for b in batches[:2]]
+        ahead = [pool.submit(_read, project, b, row_of, with_more) for b in batches[:2]]
         writing: list[tuple[str, Path, Future[None]]] = []
         try:
             for n in range(len(batches)):
                 shots, broken = ahead.pop(0).result()
                 if n + 2 < len(batches):
-                    ahead.append(pool.submit(_read, project, batches[n + 2], row_of))
+                    ahead.append(pool.submit(_read, project, batches[n + 2], row_of, with_more))
                 yield from broken
                 for stem, stack, rest in draw(shots) if shots else ():
                     stack.facts["digest"] = digests[stem]
@@ -244,12 +289,14 @@ def _batches(
         yield [stem for stem, _ in items[at : at + count]]
 
 
-def _read(project: Project, stems: Sequence[str], row_of: Any) -> tuple[list[Shot], list[tuple[str, str]]]:
+def _read(
+    project: Project, stems: Sequence[str], row_of: Any, with_more: Callable[[Shot], Shot]
+) -> tuple[list[Shot], list[tuple[str, str]]]:
     shots: list[Shot] = []
     broken: list[tuple[str, str]] = []
     for stem in stems:
         try:
-            shots.append(Shot(stem, read_pixels(project, stem), row_of(stem)))
+            shots.append(with_more(Shot(stem, read_pixels(project, stem), row_of(stem))))
         except UserError as error:
             broken.append((stem, error.found))
     return shots, broken

@@ -19,6 +19,7 @@ from engine.errors import UserError
 from engine.messages import Event, Progress, Said
 from engine.pace import Pace
 from engine.params import as_settings, parse
+from engine.results import CamStack
 from engine.steps.masks import people
 from engine.store import (
     Project,
@@ -37,6 +38,7 @@ from engine.workers import run_pool
 
 __all__ = [
     "Confident",
+    "HostMaps",
     "confident_of",
     "corrections",
     "label_seed",
@@ -66,6 +68,42 @@ class Confident:
             UserError: It is missing or damaged.
         """
         return _label(self.folder / f"{stem}.npz")
+
+
+@dataclasses.dataclass(frozen=True)
+class HostMaps:
+    """The maps of another run that a method is given, read by image."""
+
+    project: Project
+    source: Views
+
+    @classmethod
+    def of(cls, project: Project, host: str) -> HostMaps | None:
+        """Return those that `engine.method.Method.host` names, or None where it names none.
+
+        Raises:
+            UserError: There is no such run, or nothing was drawn under that name.
+        """
+        return cls(project, source_of(project.root, host)) if host else None
+
+    def facts(self) -> dict[str, str]:
+        """Return what says which maps they are."""
+        return {"maps": str(self.source), "maps_drawn": digest_of(self.source.facts)}
+
+    def read(self, stem: str) -> CamStack:
+        """Return the maps of an image.
+
+        Raises:
+            UserError: It has none, or they are damaged.
+        """
+        try:
+            return read_stack(self.project, self.source, stem)
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.source} has no maps of {stem}.",
+                "The method needs them beside the image.",
+                f"Draw them with `wsss infer {self.source.run.id}`.",
+            ) from None
 
 
 def confident_of(run: Run | None, stem: str) -> dict[str, NDArray[Any]]:

@@ -22,18 +22,29 @@ from engine.errors import UserError, nearest
 from engine.messages import JOBS, Event, Infer, Metrics, Progress, Said, Train, encode
 from engine.method import Method
 from engine.methods import method_class
+from engine.nets.catalogue import Published
 from engine.nets.weights import Weights, find_weights
 from engine.pace import Pace
 from engine.params import as_settings, describe, parse
-from engine.steps.seeds import Confident, corrections, make_confident, seeds_of, settled
-from engine.store import Project, Run, digest_of, image_set_digest, new_run, open_project, run_of, tag_digest
+from engine.steps.seeds import Confident, HostMaps, corrections, make_confident, seeds_of, settled
+from engine.store import (
+    Project,
+    Run,
+    digest_of,
+    image_set_digest,
+    new_run,
+    open_project,
+    run_of,
+    tag_digest,
+    with_maps,
+)
 from engine.store.runs import RUNNING
 from engine.tags import UNKNOWN
 from engine.train.checkpoint import load_weights
 from engine.train.fabric import start_fabric
 from engine.train.loop import Training, train
 from engine.train.plan import Plan, settle
-from engine.walker import Walker
+from engine.walker import Seeded
 from engine.work import Halted, Work
 
 __all__ = ["build_trained", "run"]
@@ -56,17 +67,20 @@ def run(job: Train, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     if fabric.is_global_zero:
         chosen.begin(device=str(fabric.device))
     desk.record(chosen)
-    if isinstance(method, Walker):
+    if isinstance(method, Seeded):
         labels = yield from _seeds(project, chosen, method, stems, fabric, job.threads)
     weights = None
-    if method.pretrained() and not chosen.trainer.exists():
-        weights = yield from _weights(method.pretrained() or "")
+    new, published = not chosen.trainer.exists(), method.pretrained()
+    if published and new:
+        weights = yield from _weights(published)
         if fabric.is_global_zero:
             chosen.update(
                 weights={"source": weights.source, "sha256": weights.sha256, "facts": weights.facts}
             )
     torch.manual_seed(seed_of(chosen.facts["seed"], "build"))
     net = method.build(len(project.classes), weights)
+    if new:
+        method.named(net, project.classes)
     plan = _plan(chosen, project, net, stems, method)
     if fabric.is_global_zero:
         chosen.update(
@@ -78,8 +92,9 @@ def run(job: Train, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     began = time.monotonic()
     last: dict[str, float] = {}
     training = Training(
-        project, chosen, method, net, plan, stems, held, fabric, int(chosen.facts["seed"]), desk.stop, labels
-    )
+        project, chosen, method, net, plan, stems, held, fabric, int(chosen.facts["seed"]), desk.stop, labels,
+        HostMaps.of(project, method.host()),
+    )  # fmt: skip
     for event in train(training):
         if isinstance(event, Metrics):
             last |= event.values
@@ -109,8 +124,8 @@ def build_trained(project: Project, chosen: Run) -> tuple[Method[Any, Any], torc
     return method, net.eval()
 
 
-def _weights(name: str) -> Generator[Event, None, Weights]:
-    """Find ImageNet weights, telling how a download gets on; stopping ends the download."""
+def _weights(name: str | Published) -> Generator[Event, None, Weights]:
+    """Find published weights, telling how a download gets on; stopping ends the download."""
     told = [0, 0]
     stopped = threading.Event()
 
@@ -165,7 +180,7 @@ def _facts(project: Project, job: Train, cls: type[Method[Any, Any]]) -> dict[st
     held: tuple[str, ...] = ()
     if cls.MEASURED:
         held, stems = _held(project, stems, plan, job)
-    if issubclass(cls, Walker):
+    if issubclass(cls, Seeded):
         source, stems = seeds_of(project, job.method, params.seeds, stems)
         more = {
             "seeds": str(source),
@@ -175,6 +190,10 @@ def _facts(project: Project, job: Train, cls: type[Method[Any, Any]]) -> dict[st
     else:
         more = {}
         _check_tags(project, stems)
+    host = HostMaps.of(project, cls(params).host())
+    if host is not None:
+        stems = with_maps(host.source, stems)
+        more |= host.facts()
     return {
         "method": job.method,
         "version": cls.VERSION,
@@ -215,7 +234,7 @@ def _check_tags(project: Project, stems: tuple[str, ...]) -> None:
 def _seeds(
     project: Project,
     chosen: Run,
-    method: Walker[Any, Any],
+    method: Seeded[Any, Any],
     stems: tuple[str, ...],
     fabric: Fabric,
     threads: int | None,
@@ -275,6 +294,14 @@ def _resumed(project: Project, job: Train) -> Run:
         raise UserError(
             f"The images or tags changed since the run {found.id} began"
             + (f" ({missing[0]} is no longer in use)." if missing else "."),
+            "A run goes on with exactly what it began with, or its figures would mean nothing.",
+            "Train a new run.",
+        )
+    cls = method_class(found.method)
+    host = HostMaps.of(project, cls(parse(cls.Params, found.facts["params"])).host())
+    if host is not None and host.facts() != {name: digests.get(name) for name in host.facts()}:
+        raise UserError(
+            f"The maps {host.source} were drawn anew since the run {found.id} began.",
             "A run goes on with exactly what it began with, or its figures would mean nothing.",
             "Train a new run.",
         )

@@ -33,6 +33,7 @@ from engine.tools.shape import (
 from engine.tools.snap import SNAP, snap_border, snap_box
 from engine.tools.superpixels import SUPERPIXEL_KINDS, SUPERPIXEL_SIZES, borders, pick, superpixels
 from engine.tools.threshold import brush, from_band, threshold_brush
+from engine.tools.whole import taken, whole_image
 
 __all__ = [
     "EMPTY",
@@ -72,6 +73,8 @@ __all__ = [
     "snap_box",
     "spread",
     "superpixels",
+    "taken",
     "threshold_brush",
     "tight",
+    "whole_image",
 ]

@@ -42,6 +42,11 @@ class Batch:
         counts: [2, C] float32, how many training images have each class present, absent.
         labels: [B, h, w] uint8, pseudo-labels cut as the images are: 0 background, class + 1, 255 unsure and
             outside the image; None for methods that learn from tags.
+        maps: [B, C, h, w] float32 in [0, 1], maps of another run cut as the images are and averaged over the
+            cells of the features, 0 outside the image and for classes without a map; None for methods that
+            are given none.
+        places: [B, 2, h, w] float32, (y, x) of the centre of each cell of the features in the whole image, in
+            [0, 1], above 1 outside of it; None where nobody cut anything.
     """
 
     images: Tensor
@@ -52,6 +57,8 @@ class Batch:
     world: int
     counts: Tensor
     labels: Tensor | None = None
+    maps: Tensor | None = None
+    places: Tensor | None = None
 
 
 class Trained(Protocol):

@@ -23,11 +23,13 @@ from torchvision.transforms.v2 import functional as F
 
 from engine.compute import seed_of
 from engine.errors import UserError
+from engine.nets.input import over_cells
 from engine.nets.prep import Prep
+from engine.results import CamStack
 from engine.store import Project
 from engine.train.plan import Plan
 
-__all__ = ["Crops", "Order", "PseudoLabels", "Sample"]
+__all__ = ["ClassMaps", "Crops", "Order", "PseudoLabels", "Sample"]
 
 _CACHE_BYTES = 512 << 20
 _UNSURE = 255
@@ -38,6 +40,13 @@ class PseudoLabels(Protocol):
 
     def read(self, stem: str) -> NDArray[np.uint8]:
         """Return the mask of an image, [H, W] uint8 at its size: 0 background, class + 1, 255 unsure."""
+
+
+class ClassMaps(Protocol):
+    """Maps of another run, by image; it crosses to loader processes."""
+
+    def read(self, stem: str) -> CamStack:
+        """Return the maps of an image."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +96,13 @@ class Order:
             yield self.share(step)
 
 
-class Crops(Dataset[tuple[Tensor, Tensor, Tensor, Sample, str]]):
+class Crops(Dataset[tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Sample, str]]):
     """Augmented training images, indexed by `Sample`.
 
     Gives (image [3, crop, crop] float32 normalised, targets [C] int8, labels [crop, crop] uint8, or [0, 0]
-    without any, sample, why it could not be read). An image that became unreadable is empty, all its tags
-    are unknown and all its labels unsure, so it teaches nothing.
+    without any, maps [C, h, w] float32 on the cells of the features, or [C, 0, 0] without any, where each cell's
+    centre lies in the whole image [2, h, w] float32, sample, why it could not be read). An image that became unreadable is empty, all its tags are unknown, all its labels
+    unsure and all its maps 0, so it teaches nothing.
 
     Args:
         project: Where the images lie.
@@ -102,6 +112,8 @@ class Crops(Dataset[tuple[Tensor, Tensor, Tensor, Sample, str]]):
         prep: What the backbone wants of its input.
         seed: Seed of the job.
         labels: Masks that are cut with the images.
+        maps: Maps that are cut with the images.
+        cells: Pixels a cell of the features, and the pixel on which the first is centred.
     """
 
     def __init__(
@@ -113,9 +125,11 @@ class Crops(Dataset[tuple[Tensor, Tensor, Tensor, Sample, str]]):
         prep: Prep,
         seed: int,
         labels: PseudoLabels | None = None,
+        maps: ClassMaps | None = None,
+        cells: tuple[int, float] = (1, 0.0),
     ) -> None:
         self.project, self.stems, self.plan, self.seed = project, stems, plan, seed
-        self.labels = labels
+        self.labels, self.maps, self.cells = labels, maps, cells
         self.targets = torch.from_numpy(np.array(targets))
         self.reach = max(1, round((plan.crop or 0) * (plan.zoom_high or 1)))
         self.interpolation = InterpolationMode(prep.interpolation)
@@ -138,16 +152,19 @@ class Crops(Dataset[tuple[Tensor, Tensor, Tensor, Sample, str]]):
     def __len__(self) -> int:
         return len(self.stems)
 
-    def __getitem__(self, sample: Sample) -> tuple[Tensor, Tensor, Tensor, Sample, str]:
+    def __getitem__(self, sample: Sample) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Sample, str]:
         targets, crop, stem = self.targets[sample.row], self.plan.crop or 0, self.stems[sample.row]
         try:
             image = self._image(sample.row)
             mask = None if self.labels is None else torch.from_numpy(self.labels.read(stem))  # [H, W]
+            stack = None if self.maps is None else self.maps.read(stem)
         except UserError as error:
             return (
                 torch.zeros(3, crop, crop),
                 torch.full_like(targets, -1),
                 self._unsure(),
+                self._blank(),
+                self._at_cells(torch.zeros(2, crop, crop)),
                 sample,
                 error.found,
             )
@@ -158,17 +175,36 @@ class Crops(Dataset[tuple[Tensor, Tensor, Tensor, Sample, str]]):
             low, high = round(crop * (self.plan.zoom_low or 1)), round(crop * (self.plan.zoom_high or 1))
             side = int(torch.randint(low, high + 1, ()))
             image = tv_tensors.Image(_long_side(image, side, self.interpolation))
-            labels = self._unsure()
-            if mask is None:
-                image = self.finish(image)
-            else:
+            labels, maps, size = self._unsure(), self._blank(), list(image.shape[1:])
+            beside = [tv_tensors.Mask(_places(*size))]
+            if mask is not None:
                 # The same centres that the pixels are drawn at: torch's own nearest takes corners.
-                mask = F.resize(
-                    mask[None], list(image.shape[1:]), interpolation=InterpolationMode.NEAREST_EXACT
-                )
-                image, cut = self.finish(image, tv_tensors.Mask(mask))
-                labels = self._unsure() if sample.filler else cut[0].as_subclass(Tensor)  # [crop, crop]
-        return image.as_subclass(Tensor), targets, labels, sample, ""
+                mask = F.resize(mask[None], size, interpolation=InterpolationMode.NEAREST_EXACT)
+                beside.append(tv_tensors.Mask(mask))
+            if stack is not None and stack.classes:
+                full = F.resize(torch.from_numpy(stack.full()), size, antialias=True)  # [K, h, w]
+                beside.append(tv_tensors.Mask(full))
+            image, *beside = self.finish([image, *beside])
+            if mask is not None and not sample.filler:
+                labels = beside[1][0].as_subclass(Tensor)  # [crop, crop]
+            if stack is not None and stack.classes and not sample.filler:
+                cut = beside[-1].as_subclass(Tensor)  # [K, crop, crop]
+                cut = torch.where(cut > 2, 0, cut)  # outside the image, where masks are 255
+                maps[list(stack.classes)] = over_cells(cut[None], *self.cells)[0]
+            places = self._at_cells(beside[0].as_subclass(Tensor))
+        return image.as_subclass(Tensor), targets, labels, maps, places, sample, ""
+
+    def _at_cells(self, values: Tensor) -> Tensor:
+        """Return values [2, crop, crop] at the centres of the cells, [2, h, w]."""
+        stride, centre = self.cells
+        index = (torch.arange(-(-values.shape[1] // stride)) * stride + round(centre)).clamp(
+            max=values.shape[1] - 1
+        )
+        return values[:, index][:, :, index]
+
+    def _blank(self) -> Tensor:
+        side = 0 if self.maps is None else -(-(self.plan.crop or 0) // self.cells[0])
+        return torch.zeros(self.targets.shape[1], side, side)
 
     def _unsure(self) -> Tensor:
         side = 0 if self.labels is None else self.plan.crop or 0
@@ -189,6 +225,12 @@ class Crops(Dataset[tuple[Tensor, Tensor, Tensor, Sample, str]]):
         while self._held > _CACHE_BYTES:
             self._held -= self._cache.popitem(last=False)[1].nbytes
         return image
+
+
+def _places(height: int, width: int) -> Tensor:
+    """Return (y, x) of each pixel's centre in the image, [2, H, W] float32 in [0, 1]."""
+    rows, columns = ((torch.arange(n) + 0.5) / n for n in (height, width))
+    return torch.stack([rows[:, None].expand(height, width), columns.expand(height, width)])
 
 
 def _long_side(image: Tensor, side: int, interpolation: InterpolationMode) -> Tensor:

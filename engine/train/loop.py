@@ -18,7 +18,7 @@ from engine.messages import Event, Metrics, Progress, Said
 from engine.nets.input import to_input
 from engine.store import Project, Run
 from engine.train.batch import Batch, Clock, Trained
-from engine.train.batches import Crops, Order, PseudoLabels, Sample
+from engine.train.batches import ClassMaps, Crops, Order, PseudoLabels, Sample
 from engine.train.checkpoint import load_trainer, save_trainer, save_weights
 from engine.train.plan import Plan, rate_at
 from engine.train.precision import mean_average_precision
@@ -31,7 +31,8 @@ __all__ = ["Training", "train"]
 class Training:
     """What a training needs.
 
-    `held` are the images whose tags measure it and never teach it; `labels` the masks it learns from, if any.
+    `held` are the images whose tags measure it and never teach it; `labels` the masks it learns from and `maps`
+    the maps of another run that it is given, if any.
     """
 
     project: Project
@@ -45,6 +46,7 @@ class Training:
     seed: int
     stop: Callable[[], bool]
     labels: PseudoLabels | None = None
+    maps: ClassMaps | None = None
 
 
 class _Step(nn.Module):
@@ -80,7 +82,10 @@ def train(job: Training) -> Iterator[Event]:
         net.load_state_dict(saved["net"])
         first = saved["step"]
     # Behind the loading: the preparation of the images travels with the weights.
-    crops = Crops(job.project, job.stems, targets, plan, net.backbone.prep, job.seed, job.labels)
+    cells = (net.backbone.stride, net.backbone.cell_centre)
+    crops = Crops(
+        job.project, job.stems, targets, plan, net.backbone.prep, job.seed, job.labels, job.maps, cells
+    )
     optimiser = _optimiser(net, plan)
     highest = [group["lr"] for group in optimiser.param_groups]
     wrapped, fabric_optimiser = fabric.setup(_Step(job.method, net), optimiser)
@@ -103,7 +108,7 @@ def train(job: Training) -> Iterator[Event]:
     yield Progress(done=first, total=steps, phase="training")
     try:
         net.train()
-        for images, wanted, labels, samples, why in loader:
+        for images, wanted, labels, maps, places, samples, why in loader:
             if _agreed(fabric, job.stop()):
                 raise Halted
             clock = Clock(step, steps, step // order.per_epoch)
@@ -121,6 +126,8 @@ def train(job: Training) -> Iterator[Event]:
                 world=fabric.world_size,
                 counts=counts,
                 labels=None if job.labels is None else fabric.to_device(labels),
+                maps=None if job.maps is None else fabric.to_device(maps),
+                places=fabric.to_device(places),
             )
             losses = wrapped(batch, clock)
             total = torch.stack(list(losses.values())).sum()
@@ -185,8 +192,8 @@ class _Shares:
 
 
 def _collate(items: list[Any]) -> Any:
-    images, targets, labels, samples, why = zip(*items, strict=True)
-    return torch.stack(images), torch.stack(targets), torch.stack(labels), samples, why
+    *tensors, samples, why = zip(*items, strict=True)
+    return *(torch.stack(t) for t in tensors), samples, why
 
 
 def _agreed(fabric: Fabric, stop: bool) -> bool:

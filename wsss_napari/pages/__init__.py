@@ -32,6 +32,7 @@ PAGES: tuple[Entry, ...] = (
     Entry("train", "Train", "Train a method on the tags, watch it, compare runs", "TrainPage"),
     Entry("explore", "Explore", "Look at the maps of a run and turn them into masks", "ExplorePage"),
     Entry("climb", "Climb", "Let the evidence for a class grow step by step", "ClimbPage"),
+    Entry("prototypes", "Prototypes", "See which prototypes of other images draw a class", "PrototypesPage"),
     Entry("refine", "Refine", "Pull the masks to the borders of the objects", "RefinePage"),
     Entry("correct", "Correct", "Mend the masks, approve them, and go on to the next", "CorrectPage"),
     Entry("export", "Export", "Measure the masks and write them as a data set", "ExportPage"),

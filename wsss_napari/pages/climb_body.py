@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
-    QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -23,8 +21,9 @@ from qtpy.QtWidgets import (
 
 from wsss_napari.climb_layers import LOOKS
 from wsss_napari.climb_tree import ClimbTree
+from wsss_napari.controls import combo, note, rule, switches
 from wsss_napari.forms import Fold
-from wsss_napari.pages.climb_panels import LabelPanel, Question, note
+from wsss_napari.pages.climb_panels import LabelPanel, Question
 from wsss_napari.readouts import Readouts
 from wsss_napari.rule_panel import RulePanel
 from wsss_napari.saliency_pick import SaliencyPick
@@ -63,15 +62,15 @@ class ClimbBody(QWidget):
         column.addWidget(self.question)
         column.addLayout(self._going_on)
         column.addWidget(self.read_only)
-        column.addWidget(_rule())
+        column.addWidget(rule())
         column.addLayout(self._switches)
         column.addWidget(self.legend)
         column.addLayout(self._beside_row)
-        column.addWidget(_rule())
+        column.addWidget(rule())
         column.addLayout(self._mask_row)
         column.addWidget(self.rule)
         column.addWidget(self.figures)
-        column.addWidget(_rule())
+        column.addWidget(rule())
         column.addLayout(self._end_row)
         column.addWidget(self.label)
         column.addWidget(self.told)
@@ -284,23 +283,13 @@ class ClimbBody(QWidget):
         self.show_read_only("")
 
     def _build_switches(self) -> None:
-        self.switches: dict[str, QCheckBox] = {}
-        self._switches = QGridLayout()
-        self._switches.setHorizontalSpacing(10)
-        self._switches.setVerticalSpacing(3)
-        rows = (len(LOOKS) + 1) // 2
-        for at, look in enumerate(LOOKS):
-            switch = QCheckBox(look.switch, self)
-            switch.setChecked(look.on)
-            switch.setToolTip(look.tip)
-            self.switches[look.key] = switch
-            self._switches.addWidget(switch, at % rows, at // rows)
+        self.switches, self._switches = switches(LOOKS, self)
         self.legend = note(self)
         self.show_legend()
         self.compare = QPushButton("Side by side with", self)
         self.compare.setCheckable(True)
         self.compare.setToolTip("Show another climb of this class beside this one, at the same step (G)")
-        self.beside = _combo(
+        self.beside = combo(
             "The climb that is shown beside; Ctrl+click on one in the tree chooses it too", self
         )
         self._beside_row = QHBoxLayout()
@@ -309,7 +298,7 @@ class ClimbBody(QWidget):
         self.offer_beside((), None)
 
     def _build_mask(self) -> None:
-        self.mask = _combo("How the mask of the rule below is drawn", self)
+        self.mask = combo("How the mask of the rule below is drawn", self)
         for words, style in (("outline", "outline"), ("filled", "filled"), ("hidden", "none")):
             self.mask.addItem(words, style)
         label = QLabel("Mask", self)
@@ -356,19 +345,3 @@ def _button(text: str, tip: str, parent: QWidget) -> QPushButton:
     # What it says changes; that must not make the dock wider.
     button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     return button
-
-
-def _combo(tip: str, parent: QWidget) -> QComboBox:
-    box = QComboBox(parent)
-    box.setToolTip(tip)
-    box.setAccessibleName(tip)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(6)
-    box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-    return box
-
-
-def _rule() -> QFrame:
-    rule = QFrame()
-    rule.setProperty("wsss", "rule")
-    return rule

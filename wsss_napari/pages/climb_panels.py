@@ -6,8 +6,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QWidget
 
 from engine.store import is_name
+from wsss_napari.controls import note
 
-__all__ = ["LabelPanel", "Question", "note"]
+__all__ = ["LabelPanel", "Question"]
 
 
 class LabelPanel(QWidget):
@@ -97,11 +98,3 @@ class Question(QWidget):
         self.text.setText(text)
         self.show()
         self.keep.setFocus()
-
-
-def note(parent: QWidget) -> QLabel:
-    """Return an empty line of small grey text."""
-    label = QLabel(parent)
-    label.setWordWrap(True)
-    label.setProperty("wsss", "note")
-    return label

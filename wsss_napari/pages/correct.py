@@ -75,6 +75,7 @@ class CorrectPage(Page):
         panel.paint.picked.connect(self._paint)
         panel.paint.policy_picked.connect(self._use_policy)
         panel.paint.eraser_picked.connect(self._use_eraser)
+        self.tools.tool_changed.connect(lambda name: panel.paint.show_eraser(name == "eraser"))
         panel.source.activated.connect(lambda _at: self._choose_source())
         panel.compare.pressed.connect(lambda: self.hold_proposal(True))
         panel.compare.released.connect(lambda: self.hold_proposal(False))

@@ -16,7 +16,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from wsss_napari.pages.climb_panels import note
+from wsss_napari.controls import note, rule
+from wsss_napari.pages.correct_halves import Halves
 from wsss_napari.pages.correct_history import HistoryPanel
 from wsss_napari.pages.correct_paint import PaintPanel
 from wsss_napari.pages.correct_review import ReviewPanel
@@ -27,7 +28,7 @@ _NOTE_TIP = "Kept with the image, with your name and the time"
 
 
 class CorrectBody(QWidget):
-    """State and decisions; what is painted; tools; the proposal; the queue; history and note.
+    """State and decisions; what is painted, tools, the proposal, history and note, which scroll; the queue below them.
 
     Attributes:
         tools_slot: Where the row of tools goes.
@@ -47,22 +48,28 @@ class CorrectBody(QWidget):
         self.tools_slot = QVBoxLayout()
         self.queue_slot = QVBoxLayout()
         self.history = HistoryPanel(self)
+        self.halves = Halves(self)
+        upper = QVBoxLayout(self.halves.upper)
+        upper.setContentsMargins(0, 0, 4, 0)
+        upper.setSpacing(8)
+        upper.addWidget(self.paint)
+        upper.addLayout(self.tools_slot)
+        upper.addWidget(rule())
+        self._build_proposal(upper)
+        upper.addWidget(rule())
+        upper.addWidget(self.history)
+        self._build_note(upper)
+        upper.addStretch(1)
+        lower = QVBoxLayout(self.halves.lower)
+        lower.setContentsMargins(0, 0, 0, 0)
+        lower.addLayout(self.queue_slot)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(8)
         whole.addWidget(self.notice)
         whole.addWidget(self.review)
-        whole.addWidget(_rule())
-        whole.addWidget(self.paint)
-        whole.addLayout(self.tools_slot)
-        whole.addWidget(_rule())
-        self._build_proposal(whole)
-        whole.addWidget(_rule())
-        whole.addLayout(self.queue_slot)
-        whole.addWidget(_rule())
-        whole.addWidget(self.history)
-        self._build_note(whole)
-        whole.addStretch(1)
+        whole.addWidget(rule())
+        whole.addWidget(self.halves, 1)
         self.show_notice("")
         self.show_newer("")
 
@@ -158,9 +165,3 @@ class CorrectBody(QWidget):
         self.who = note(self)
         whole.addWidget(self.note)
         whole.addWidget(self.who)
-
-
-def _rule() -> QFrame:
-    rule = QFrame()
-    rule.setProperty("wsss", "rule")
-    return rule

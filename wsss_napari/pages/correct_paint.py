@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from qtpy.QtCore import QRectF, QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QBrush, QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
     QButtonGroup,
-    QComboBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -19,6 +16,7 @@ from qtpy.QtWidgets import (
 
 from engine.tags import PRESENT, UNKNOWN
 from wsss_napari.chips import paint_chip
+from wsss_napari.controls import combo
 from wsss_napari.correction import POLICIES, UNSURE
 
 __all__ = ["PaintPanel"]
@@ -71,12 +69,14 @@ class PaintPanel(QWidget):
         self.background.clicked.connect(lambda: self.picked.emit(0))
         self.unsure.clicked.connect(lambda: self.picked.emit(UNSURE))
 
-        self.policy = _combo("Edit mask: where tools may change pixels", self)
+        self.policy = combo(
+            "Edit mask: where tools may change pixels", self, least=7, focus=Qt.FocusPolicy.TabFocus
+        )
         for policy in POLICIES:
             words, tip = _POLICIES[policy]
             self.policy.addItem(words, policy)
             self.policy.setItemData(self.policy.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        self.eraser = _combo("What the eraser (E) brings back", self)
+        self.eraser = combo("What the eraser (E) brings back", self, least=7, focus=Qt.FocusPolicy.TabFocus)
         for key, words, tip in _ERASERS:
             self.eraser.addItem(words, key)
             self.eraser.setItemData(self.eraser.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
@@ -88,13 +88,22 @@ class PaintPanel(QWidget):
         grid.setVerticalSpacing(6)
         grid.addWidget(QLabel("Paint", self), 0, 0)
         grid.addLayout(row, 0, 1)
+        self._eraser_row: list[QWidget] = [self.eraser]
         for line, (text, box) in enumerate((("Where", self.policy), ("Erase to", self.eraser)), start=1):
             label = QLabel(text, self)
             label.setBuddy(box)
             label.setToolTip(box.toolTip())
             grid.addWidget(label, line, 0)
             grid.addWidget(box, line, 1)
+            if box is self.eraser:
+                self._eraser_row.append(label)
         grid.setColumnStretch(1, 1)
+        self.show_eraser(False)
+
+    def show_eraser(self, shown: bool) -> None:
+        """Show what the eraser brings back, while it is in hand: in a low window each line is one less of the queue."""
+        for widget in self._eraser_row:
+            widget.setVisible(shown)
 
     def show_value(self, value: int, cls: int | None, name: str, colour: str) -> None:
         """Show what is painted.
@@ -166,14 +175,3 @@ class _Chip(QAbstractButton):
             painter.drawEllipse(spot)
             painter.setBrush(QBrush(QColor("#202020"), Qt.BrushStyle.BDiagPattern))
             painter.drawEllipse(spot)
-
-
-def _combo(tip: str, parent: QWidget) -> QComboBox:
-    box: Any = QComboBox(parent)
-    box.setToolTip(tip)
-    box.setAccessibleName(tip)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(7)
-    # With the focus of a click it would take the letters that are keys of the page.
-    box.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    return box

@@ -8,7 +8,6 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -20,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from wsss_napari.class_toggles import ClassToggles
+from wsss_napari.controls import rule
 from wsss_napari.pages.make_labels import MakeLabels
 from wsss_napari.readouts import Readouts
 from wsss_napari.rule_panel import RulePanel
@@ -73,7 +73,7 @@ class ExploreBody(QWidget):
         column.addWidget(self.figures)
         column.addLayout(self._buttons)
         column.addWidget(self.boxes)
-        column.addWidget(_rule())
+        column.addWidget(rule())
         column.addWidget(self.use)
         column.addWidget(self.labels)
         whole = QVBoxLayout(self)
@@ -232,9 +232,3 @@ def _combo(items: Sequence[tuple[str, str]], tip: str) -> QComboBox:
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(5)
     return box
-
-
-def _rule() -> QFrame:
-    rule = QFrame()
-    rule.setProperty("wsss", "rule")
-    return rule

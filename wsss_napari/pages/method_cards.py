@@ -109,6 +109,8 @@ class MethodCards(QWidget):
             self._group.removeButton(radio)
             radio.parentWidget().deleteLater()
         self._cards = {}
+        # What needs nothing but tags comes first: it can be trained in a new project.
+        methods = sorted(methods, key=lambda m: list(m["needs"]) != ["tags"])
         for method in methods:
             self._column.addWidget(self._card(method))
         self.show_state("")

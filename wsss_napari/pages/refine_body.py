@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
-    QComboBox,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -16,7 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from wsss_napari.pages.climb_panels import note
+from wsss_napari.controls import combo, note, rule
 from wsss_napari.pages.refine_boxes import BoxList
 from wsss_napari.pages.refine_sight import SightPanel
 from wsss_napari.refine_editor import ChainEditor
@@ -29,7 +27,7 @@ class RefineBody(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.source = _combo("The maps that the chain begins with, refined already or not", self)
+        self.source = combo("The maps that the chain begins with, refined already or not", self, least=10)
         source_label = QLabel("Maps of", self)
         source_label.setBuddy(self.source)
         top = QHBoxLayout()
@@ -60,7 +58,7 @@ class RefineBody(QWidget):
         whole.addWidget(self.note)
         whole.addWidget(self.warning)
         whole.addWidget(self.told)
-        whole.addWidget(_rule())
+        whole.addWidget(rule())
         whole.addWidget(self.boxes)
         whole.addWidget(self.sight)
         whole.addStretch(1)
@@ -109,8 +107,7 @@ class RefineBody(QWidget):
         self._one_row = QHBoxLayout()
         self._one_row.addWidget(self.one, 1)
         self._one_row.addWidget(self.stop)
-        self.split = _combo("The images that the chain is run on", self)
-        self.split.setMinimumContentsLength(5)
+        self.split = combo("The images that the chain is run on", self, least=5)
         self.all = QPushButton(self)
         self.all.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         images = QLabel("Run on", self)
@@ -123,19 +120,3 @@ class RefineBody(QWidget):
         self.warning.setWordWrap(True)
         self.warning.setProperty("wsss", "warning")
         self.told = note(self)
-
-
-def _combo(tip: str, parent: QWidget) -> QComboBox:
-    box = QComboBox(parent)
-    box.setToolTip(tip)
-    box.setAccessibleName(tip)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(10)
-    box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-    return box
-
-
-def _rule() -> QFrame:
-    rule = QFrame()
-    rule.setProperty("wsss", "rule")
-    return rule

@@ -17,7 +17,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from wsss_napari.pages.climb_panels import LabelPanel, Question, note
+from wsss_napari.controls import note
+from wsss_napari.pages.climb_panels import LabelPanel, Question
 
 __all__ = ["BoxList", "BoxRow"]
 

@@ -8,8 +8,6 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFrame,
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -18,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from wsss_napari.pages.climb_panels import note
+from wsss_napari.controls import note, rule, switches
 from wsss_napari.readouts import Readouts
 from wsss_napari.refine_looks import LOOKS
 from wsss_napari.step_player import StepPlayer
@@ -60,7 +58,7 @@ class SightPanel(QWidget):
         column.addLayout(self._switches)
         column.addWidget(self.legend)
         column.addWidget(self.patch_words)
-        column.addWidget(_rule())
+        column.addWidget(rule())
         column.addWidget(self.figures)
         self.show_patch_words("")
 
@@ -148,17 +146,7 @@ class SightPanel(QWidget):
         self._mask_row.addWidget(self.truth)
 
     def _build_switches(self) -> None:
-        self.switches: dict[str, QCheckBox] = {}
-        self._switches = QGridLayout()
-        self._switches.setHorizontalSpacing(10)
-        self._switches.setVerticalSpacing(3)
-        rows = (len(LOOKS) + 1) // 2
-        for at, look in enumerate(LOOKS):
-            switch = QCheckBox(look.switch, self)
-            switch.setChecked(look.on)
-            switch.setToolTip(look.tip)
-            self.switches[look.key] = switch
-            self._switches.addWidget(switch, at % rows, at // rows)
+        self.switches, self._switches = switches(LOOKS, self)
         self.legend = note(self)
         self.patch_words = note(self)
 
@@ -185,9 +173,3 @@ class SightPanel(QWidget):
         column.addWidget(self.player)
         column.addWidget(self.line)
         column.addWidget(self._iteration_box)
-
-
-def _rule() -> QFrame:
-    rule = QFrame()
-    rule.setProperty("wsss", "rule")
-    return rule

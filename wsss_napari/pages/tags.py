@@ -25,6 +25,7 @@ from engine.tag_files import read_tags
 from engine.tags import ABSENT, PRESENT, UNKNOWN, Tags
 from wsss_napari.background import Background
 from wsss_napari.balance import Balance
+from wsss_napari.controls import name_filter
 from wsss_napari.desk import Desk
 from wsss_napari.forms import Fold
 from wsss_napari.image_list import STATE_FILTERS, ImageList, ImageModel, matching
@@ -84,10 +85,7 @@ class TagsPage(Page):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(8)
             box.activated.connect(self._filter)
-        self.text_filter = QLineEdit(self)
-        self.text_filter.setPlaceholderText("Name contains …")
-        self.text_filter.setToolTip("Show images whose name contains this")
-        self.text_filter.setClearButtonEnabled(True)
+        self.text_filter = name_filter(self)
         self.text_filter.textChanged.connect(self._filter)
         self.found = QLabel(self)
         self.found.setProperty("wsss", "note")
