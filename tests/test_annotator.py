@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -179,7 +181,7 @@ def test_every_tool_only_ever_makes_it_better(tool: str) -> None:
     for jitter in (0.0, 4.0):
         trace = correct(case_of(start, truth, maps=True), (tool,), jitter=jitter, seed=3)
         kept = trace.iou[2:] if "clear" in trace.tools else trace.iou  # starting over begins with nothing
-        assert all(b >= a for a, b in zip(kept, kept[1:], strict=False))
+        assert all(b >= a for a, b in itertools.pairwise(kept))
         assert all(b > a for a, b in zip(trace.seconds, trace.seconds[1:], strict=False))
         assert len(trace.tools) + trace.undone <= annotator.MOST and set(trace.tools) <= {tool, "clear"}
         assert trace.iou[0] == pytest.approx(_iou(start, truth))

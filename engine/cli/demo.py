@@ -38,7 +38,7 @@ from engine.store import Project, open_project, run_of, runs_of
 __all__ = ["answer"]
 
 RUN, LABELS, BANK = "cam", "cam", "cpal"
-_EPOCHS = 8
+_EPOCHS = 10
 _TINY = {"backbone": "tiny_cnn", "pretrained": "false"}
 
 
@@ -104,7 +104,8 @@ def _walk(told: _Told, out: Path) -> dict[str, Any]:
 
     _climb(told, project, place)
     # Over the maps that are there: a network without ImageNet weights needs long to find its own.
-    settings = {**_TINY, "maps": RUN, "neighbours": "5"}
+    # It stays unsure for long too, so a lower score lets an image into the bank.
+    settings = {**_TINY, "maps": RUN, "neighbours": "5", "alpha": "0.3"}
     _train(told, project, Train(project=place, method="cpal", run=BANK, epochs=_EPOCHS, settings=settings))
     told.do(Prototypes(project=place, run=BANK))
     told.say(
