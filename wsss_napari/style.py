@@ -76,7 +76,7 @@ def sheet(colours: dict[str, str]) -> str:
     QFrame[wsss="card"] {{ border: 1px solid {colours["primary"]}; border-radius: 4px; }}
     QTabBar[wsss="pages"] {{ background: transparent; border: 0px; }}
     QTabBar[wsss="pages"]::tab {{
-        background: transparent; padding: 5px 2px; font-size: 12px; border: 0px; border-bottom: 2px solid transparent; }}
+        background: transparent; padding: 5px 1px; font-size: 12px; border: 0px; border-bottom: 2px solid transparent; }}
     QTabBar[wsss="pages"]::tab:selected {{ border-bottom: 2px solid {filled}; }}
     QTabBar[wsss="pages"]::tab:hover {{ background: {colours["primary"]}; }}
     """
