@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +17,11 @@ os.environ.setdefault("NAPARI_ASYNC", "0")
 os.environ.setdefault("QT_API", "pyqt5")
 # A person's own weights must not decide a test.
 os.environ.pop("WSSS_WEIGHTS", None)
+
+# Mesa's software GL and triton, which torch imports, each bring an LLVM into the process. When a window was drawn
+# first, loading triton's ends in a segmentation fault; the other way round both live.
+if importlib.util.find_spec("triton") is not None:
+    importlib.import_module("triton")
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -80,3 +89,28 @@ def small_project(tmp_path: Path):  # type: ignore[no-untyped-def]
     from engine.store import open_project
 
     return open_project(tmp_path / "project")
+
+
+@pytest.fixture
+def correct_page(request: pytest.FixtureRequest, qtbot: Any) -> Iterator[Any]:
+    """The Correct page on the module's `project`, beside a viewer without a window; what was said is in `told`."""
+    from napari.components import ViewerModel
+
+    from wsss_napari.desk import desk_of
+    from wsss_napari.pages.correct import CorrectPage
+
+    desk = desk_of(ViewerModel())
+    told: list[str] = []
+    desk.session.said.disconnect(desk.said)
+    desk.session.said.connect(lambda _level, text: told.append(text))
+    desk.said = lambda _level, text: told.append(text)
+    desk.session.open(request.getfixturevalue("project").root)
+    page = CorrectPage(desk)
+    page.told = told
+    qtbot.addWidget(page)
+    desk.keys.page = "correct"
+    page.show()
+    page.enter()
+    yield page
+    page.leave()
+    desk.close()

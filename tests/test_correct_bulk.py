@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 from qtpy.QtWidgets import QMessageBox
 
 from engine.edits import EditRoom
@@ -18,8 +17,6 @@ from wsss_napari.chips import ChipFlow
 from wsss_napari.correct_bulk import DEEDS
 from wsss_napari.correct_bulk_work import EditDeed, StateDeed, Tally, run_deed
 from wsss_napari.correct_tool_options import chosen
-from wsss_napari.desk import desk_of
-from wsss_napari.pages.correct import CorrectPage
 from wsss_napari.palette import UNSURE
 
 SIZE = (48, 64)
@@ -43,22 +40,8 @@ def project(small_project):
 
 
 @pytest.fixture
-def page(project, qtbot):
-    desk = desk_of(ViewerModel())
-    told: list[str] = []
-    desk.session.said.disconnect(desk.said)
-    desk.session.said.connect(lambda _level, text: told.append(text))
-    desk.said = lambda _level, text: told.append(text)
-    desk.session.open(project.root)
-    page = CorrectPage(desk)
-    page.told = told
-    qtbot.addWidget(page)
-    desk.keys.page = "correct"
-    page.show()
-    page.enter()
-    yield page
-    page.leave()
-    desk.close()
+def page(correct_page):
+    return correct_page
 
 
 @pytest.fixture

@@ -39,22 +39,8 @@ def project(small_project):
 
 
 @pytest.fixture
-def page(project, qtbot):
-    desk = desk_of(ViewerModel())
-    told: list[str] = []
-    desk.session.said.disconnect(desk.said)
-    desk.session.said.connect(lambda _level, text: told.append(text))
-    desk.said = lambda _level, text: told.append(text)
-    desk.session.open(project.root)
-    page = CorrectPage(desk)
-    page.told = told
-    qtbot.addWidget(page)
-    desk.keys.page = "correct"
-    page.show()
-    page.enter()
-    yield page
-    page.leave()
-    desk.close()
+def page(correct_page):
+    return correct_page
 
 
 def press(page, key, text, modifiers=Qt.KeyboardModifier.NoModifier, *, release=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from engine.messages import Climb, Film, Finished, Label
 from engine.results import ClimbTrace
 from engine.store import Run
 from wsss_napari.climb_view import OWN, Found
-from wsss_napari.desk import Desk
 from wsss_napari.estimates import seconds_text
+from wsss_napari.page_jobs import PageJobs
 
 __all__ = ["METHOD", "ClimbJobs", "Pick"]
 
@@ -31,17 +31,12 @@ class Pick:
     step: int
 
 
-class ClimbJobs:
+class ClimbJobs(PageJobs):
     """Builds the jobs from what the session has chosen, and knows which are being done.
 
     Args:
         desk: The desk of the viewer.
     """
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._engine: Any = None
-        desk.when_engine(self._meet)
 
     @property
     def method(self) -> dict[str, Any] | None:
@@ -165,12 +160,6 @@ class ClimbJobs:
             settings=settings,
             **where,
         )
-
-    def _lines(self) -> Sequence[Any]:
-        return [] if self._engine is None else list(self._engine.jobs)
-
-    def _meet(self, engine: Any) -> None:
-        self._engine = engine
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from engine.params import Field
+from wsss_napari.controls import combo
 from wsss_napari.slide_entry import SlideEntry
 
 __all__ = ["Options", "chosen", "refill", "value_icon"]
@@ -48,7 +49,8 @@ class Options(QWidget):  # type: ignore[misc]
 
     def choice(self, label: str, items: Sequence[tuple[Any, str]], tip: str) -> QComboBox:
         """Add a choice of (value, words)."""
-        box = _combo(self)
+        # With the focus of a click it would take the letters that are keys of the page.
+        box = combo(tip, self, least=5, focus=Qt.FocusPolicy.TabFocus)
         for value, words in items:
             box.addItem(words, value)
         self.row(label, box, tip)
@@ -132,12 +134,3 @@ def value_icon(colour: str) -> QIcon:
     painter.drawEllipse(1, 1, 10, 10)
     painter.end()
     return QIcon(picture)
-
-
-def _combo(parent: QWidget) -> QComboBox:
-    box = QComboBox(parent)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(5)
-    # With the focus of a click it would take the letters that are keys of the page.
-    box.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    return box

@@ -7,9 +7,9 @@ from typing import Any
 from engine.labels import LabelRule
 from engine.messages import Climb, Infer, Label, Refine
 from engine.store import Views
-from wsss_napari.desk import Desk
 from wsss_napari.estimates import infer_text
 from wsss_napari.map_files import OTHERS
+from wsss_napari.page_jobs import PageJobs
 
 __all__ = ["ExploreJobs"]
 
@@ -17,17 +17,12 @@ __all__ = ["ExploreJobs"]
 ADVCAM = "advcam"
 
 
-class ExploreJobs:
+class ExploreJobs(PageJobs):
     """Builds the jobs from what the session has chosen, and knows which are being done.
 
     Args:
         desk: The desk of the viewer.
     """
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._engine: Any = None
-        desk.when_engine(self._meet)
 
     @property
     def source(self) -> Views | None:
@@ -105,9 +100,3 @@ class ExploreJobs:
         table = next((m["infer"] for m in methods if m["name"] == views.run.method and m["available"]), [])
         defaults = {row["name"]: row["default"] for row in table}
         return {k: v for k, v in settings.items() if k not in defaults or defaults[k] != v}
-
-    def _lines(self) -> list[Any]:
-        return [] if self._engine is None else list(self._engine.jobs)
-
-    def _meet(self, engine: Any) -> None:
-        self._engine = engine

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from engine.messages import Finished, Prototypes
-from wsss_napari.desk import Desk
 from wsss_napari.estimates import seconds_text
+from wsss_napari.page_jobs import PageJobs
 from wsss_napari.prototype_bank import VIEWS
 
 __all__ = ["METHOD", "PrototypeJobs"]
@@ -15,17 +15,12 @@ __all__ = ["METHOD", "PrototypeJobs"]
 METHOD = "cpal"
 
 
-class PrototypeJobs:
+class PrototypeJobs(PageJobs):
     """Builds the job from what the session has chosen, and knows whether it is being done.
 
     Args:
         desk: The desk of the viewer.
     """
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._engine: Any = None
-        desk.when_engine(self._meet)
 
     def look(self, images: tuple[str, ...]) -> Prototypes | None:
         """Return the job that passes over these images, or over all of the project; None without a run."""
@@ -60,9 +55,3 @@ class PrototypeJobs:
                 pace = (line.ended - line.began) / line.ending.result["images"]
                 return f"about {seconds_text(pace * images)}"
         return ""
-
-    def _lines(self) -> list[Any]:
-        return [] if self._engine is None else list(self._engine.jobs)
-
-    def _meet(self, engine: Any) -> None:
-        self._engine = engine

@@ -13,12 +13,13 @@ from engine.refiners import REFINERS as LOCAL_REFINERS
 from engine.store import Views
 from wsss_napari.desk import Desk
 from wsss_napari.estimates import seconds_text
+from wsss_napari.page_jobs import PageJobs
 from wsss_napari.refine_chain import LOCAL, NETWORK_FIELD, Link, MadeBox, Station, route
 
 __all__ = ["RefineJobs"]
 
 
-class RefineJobs:
+class RefineJobs(PageJobs):
     """Builds the jobs of a chain, gives them to the engine one by one, and knows how far they are.
 
     Args:
@@ -26,14 +27,12 @@ class RefineJobs:
     """
 
     def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._engine: Any = None
+        super().__init__(desk)
         self._queue: list[Refine] = []
         self._at: str | None = None
         self._count = 0
         self._guessed: dict[str, float] = {}
         self._done: Callable[[Event], None] = lambda _event: None
-        desk.when_engine(self._meet)
 
     @property
     def tables(self) -> dict[str, Mapping[str, Any]]:
@@ -121,9 +120,8 @@ class RefineJobs:
 
     def pace(self, refiner: str) -> float | None:
         """Return the seconds an image took in the last job of a refiner that refined any, or None."""
-        lines = [] if self._engine is None else list(self._engine.jobs)
         best: tuple[int, float] | None = None
-        for line in reversed(lines):
+        for line in reversed(self._lines()):
             job, ending = line.job, line.ending
             if not isinstance(job, Refine) or job.refiner != refiner or not isinstance(ending, Finished):
                 continue
@@ -152,9 +150,6 @@ class RefineJobs:
             self._queue.clear()
             self._at = None
         self._done(ending)
-
-    def _meet(self, engine: Any) -> None:
-        self._engine = engine
 
 
 @functools.cache

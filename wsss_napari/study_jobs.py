@@ -7,25 +7,20 @@ from typing import Any
 
 from engine.errors import UserError
 from engine.messages import Finished, Study
-from wsss_napari.desk import Desk
 from wsss_napari.estimates import seconds_text
+from wsss_napari.page_jobs import PageJobs
 
 __all__ = ["StudyJobs"]
 
 _CLIMB = "advcam"
 
 
-class StudyJobs:
+class StudyJobs(PageJobs):
     """Builds the jobs from what the session has chosen, and knows which are being done.
 
     Args:
         desk: The desk of the viewer.
     """
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._engine: Any = None
-        desk.when_engine(self._meet)
 
     def study(self, name: str) -> dict[str, Any] | None:
         """Return what the engine says of a study, or None before it was asked."""
@@ -64,7 +59,7 @@ class StudyJobs:
     def doing(self, name: str) -> Any | None:
         """Return the line of a study of the chosen run that waits or runs, or None."""
         run = self._desk.session.run
-        return next((line for line in self._lines(name) if line.open and line.job.run == run), None)
+        return next((line for line in self._studies(name) if line.open and line.job.run == run), None)
 
     def images(self, name: str, split: str, count: int | None) -> int:
         """Return how many images a study looks at, at most."""
@@ -84,7 +79,7 @@ class StudyJobs:
         study = self.study(job.study)
         if study is None:
             return text
-        for line in reversed(self._lines(job.study)):
+        for line in reversed(self._studies(job.study)):
             if line.job.run == job.run and isinstance(line.ending, Finished) and line.ending.result["images"]:
                 pace = line.ending.result["seconds"] / line.ending.result["images"]
                 seconds = images * pace * self._work(job) / max(self._work(line.job), 1e-9)
@@ -100,9 +95,5 @@ class StudyJobs:
         area = sum(float(s) ** 2 for s in chosen.get("scales", (1.0,)))
         return (float(chosen.get("steps", 0)) + 1) * area * (2 if chosen.get("flip", True) else 1)
 
-    def _lines(self, name: str) -> list[Any]:
-        jobs = [] if self._engine is None else self._engine.jobs
-        return [line for line in jobs if isinstance(line.job, Study) and line.job.study == name]
-
-    def _meet(self, engine: Any) -> None:
-        self._engine = engine
+    def _studies(self, name: str) -> list[Any]:
+        return [line for line in self._lines() if isinstance(line.job, Study) and line.job.study == name]

@@ -35,15 +35,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+import engine
 from engine.atomic import write_text
 from engine.bench import ROUNDS
-from engine.errors import UserError
 from engine.images import read_mask
-from engine.messages import Failed, Finished, Job, New, Prototypes, Train
+from engine.messages import New, Prototypes, Train
 from engine.passage import Choice, pass_through
 from engine.resources import resource
 from engine.results import PrototypeBank, PrototypeView, enlarge, image_key
-from engine.run import run
 from engine.store import open_project, run_of
 
 __all__ = ["Compared", "Sample", "Sorts", "bench", "compare", "measured", "ranked", "read_sample", "trained"]
@@ -164,7 +163,7 @@ def trained(
     for name, own in sample.splits.items():
         write_text(place / f"{name}.txt", "".join(f"{stem}\n" for stem in own))
     project = str(place / "project")
-    _do(
+    engine.do(
         New(
             project=project,
             images=str(resource("sample") / "images"),
@@ -173,7 +172,7 @@ def trained(
             split=tuple(f"{name}={place / f'{name}.txt'}" for name in _SPLITS),
         )
     )
-    _do(
+    engine.do(
         Train(
             project=project,
             method="cpal",
@@ -186,7 +185,7 @@ def trained(
         )
     )
     for name in _SPLITS:
-        _do(Prototypes(project=project, run="cpal", split=name))
+        engine.do(Prototypes(project=project, run="cpal", split=name))
 
 
 def compare(
@@ -293,15 +292,3 @@ def _means(pairs: Sequence[Compared]) -> dict[str, Any]:
 def _mean(values: Collection[float]) -> float | None:
     there = [v for v in values if not np.isnan(v)]
     return round(float(np.mean(there)), 4) if there else None
-
-
-def _do(job: Job) -> None:
-    for event in run(job):
-        match event:
-            case Finished():
-                return
-            case Failed(mistake=True):
-                raise UserError(event.message, event.hint)
-            case Failed():
-                raise RuntimeError(f"{event.message}\n{event.trace}")
-    raise RuntimeError(f"{job.VERB} was stopped")
