@@ -59,6 +59,8 @@ class Desk:
         self.session: Session = session_of(viewer)
         self.layers = Layers(viewer)
         self.keys = Keys(viewer)
+        # Name of a page that draws layers -> the one of that name that was in front last.
+        self.fronts: dict[str, object] = {}
         self._engine: Engine | None = None
         self._plots: Plots | None = None
         self._corrections: Corrections | None = None

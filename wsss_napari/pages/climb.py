@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from qtpy.QtCore import QSignalBlocker, QTimer
@@ -32,17 +31,15 @@ from wsss_napari.pages.climb_body import ClimbBody
 from wsss_napari.pages.climb_ends import ClimbEnds
 from wsss_napari.pages.climb_strip import ClimbStrip
 from wsss_napari.pages.climb_work import ClimbWork
-from wsss_napari.pages.page import Page
+from wsss_napari.pages.layer_page import LayerPage
 from wsss_napari.readouts import rows_of
 
 __all__ = ["ClimbPage"]
 
 _SETTLE_MS = 120
-# The page that was in front last owns the layers: a viewer may have one in each of two docks.
-_LAST: WeakKeyDictionary[Desk, ClimbPage] = WeakKeyDictionary()
 
 
-class ClimbPage(Page):
+class ClimbPage(LayerPage):
     """One climb at one step, and the ways on from it."""
 
     NAME = "climb"
@@ -59,7 +56,6 @@ class ClimbPage(Page):
         self.key: str | None = None
         self.view: StepView | None = None
         self.step = 0
-        self.shown = False
         self.photograph: Any = None
         self._truth: Any = None
         self._masks: MaskView | None = None
@@ -79,8 +75,7 @@ class ClimbPage(Page):
 
     def enter(self) -> None:
         """Show the climbs of the image in front, and let the engine get ready."""
-        self.shown = True
-        _LAST[self.desk] = self
+        super().enter()
         self.layers.wake()
         self.work.prepare()
         self.strip.enter()
@@ -88,7 +83,7 @@ class ClimbPage(Page):
 
     def leave(self) -> None:
         """Stop playing and put the layers, the plots and the grid away."""
-        self.shown = False
+        super().leave()
         self.panel.player.stop()
         self.beside.end()
         self.strip.leave()
@@ -134,7 +129,7 @@ class ClimbPage(Page):
             self.hide_hint()
             if self.shown:  # another page in front: reading every image it steps through would slow it
                 self._read()
-        if self.view is None and _LAST.get(self.desk) is self:
+        if self.view is None and self.owns_layers:
             self.beside.end()
             self.layers.clear()
             self.strip.hide()

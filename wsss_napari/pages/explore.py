@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QTimer
 
@@ -23,7 +22,7 @@ from wsss_napari.map_files import OTHERS, read_maps
 from wsss_napari.mask_view import MaskView, merged, shares
 from wsss_napari.pages.explore_body import ExploreBody
 from wsss_napari.pages.explore_boxes import boxes_of, offered
-from wsss_napari.pages.page import Page
+from wsss_napari.pages.layer_page import LayerPage
 from wsss_napari.readouts import rows_of
 from wsss_napari.side_by_side import SideBySide
 from wsss_napari.why_pixel import WhyPixel, why_text
@@ -31,11 +30,9 @@ from wsss_napari.why_pixel import WhyPixel, why_text
 __all__ = ["ExplorePage"]
 
 _SETTLE_MS = 120
-# The page that was in front last owns the layers: a viewer may have one in each of two docks.
-_LAST: WeakKeyDictionary[Desk, ExplorePage] = WeakKeyDictionary()
 
 
-class ExplorePage(Page):
+class ExplorePage(LayerPage):
     """What a run sees in the image in front, and what a rule makes of it."""
 
     NAME = "explore"
@@ -49,7 +46,6 @@ class ExplorePage(Page):
         self.view: MaskView | None = None
         self._drawn: CamStack | None = None
         self._truth: Any = None
-        self._shown = False
         self._off: set[int] = set()
         self._extra: set[int] = set()
         self._settled = self.panel.rule.rule
@@ -104,13 +100,12 @@ class ExplorePage(Page):
 
     def enter(self) -> None:
         """Show the maps of the image in front."""
-        self._shown = True
-        _LAST[self.desk] = self
+        super().enter()
         self.load()
 
     def leave(self) -> None:
         """End what belongs to this page alone; maps and mask stay to be looked at."""
-        self._shown = False
+        super().leave()
         self.panel.compare.setChecked(False)
         self.panel.why.setChecked(False)
 
@@ -142,9 +137,9 @@ class ExplorePage(Page):
             )
         else:
             self.hide_hint()
-            if self._shown:  # another page in front: reading every image it steps through would slow it
+            if self.shown:  # another page in front: reading every image it steps through would slow it
                 self._read(source, image)
-        if self.view is None and _LAST.get(self.desk) is self:
+        if self.view is None and self.owns_layers:
             self.panel.compare.setChecked(False)
             self.layers.clear()
         self.command_changed.emit()

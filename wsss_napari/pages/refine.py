@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QTimer
 
@@ -13,7 +12,7 @@ from engine.labels import LabelRule
 from engine.store import Views
 from wsss_napari.desk import Desk
 from wsss_napari.map_files import views_title
-from wsss_napari.pages.page import Page
+from wsss_napari.pages.layer_page import LayerPage
 from wsss_napari.pages.refine_body import RefineBody
 from wsss_napari.pages.refine_boxes import BoxRow
 from wsss_napari.pages.refine_ends import RefineEnds
@@ -37,11 +36,8 @@ __all__ = ["RefinePage"]
 
 _SETTLE_MS = 120
 
-# The page that was in front last owns the layers: a viewer may have one in each of two docks.
-_LAST: WeakKeyDictionary[Desk, RefinePage] = WeakKeyDictionary()
 
-
-class RefinePage(Page):
+class RefinePage(LayerPage):
     """Where the chain begins, its cards, the boxes it made, and the one in front."""
 
     NAME = "refine"
@@ -56,7 +52,6 @@ class RefinePage(Page):
         self.layers = RefineLayers(desk.layers)
         self.source: Views | None = None
         self.boxes: list[MadeBox] = []
-        self.shown = False
         # Per source: the box that the person chose to look at.
         self._chosen: dict[str, str] = {}
         self._source_key: str | None = None
@@ -79,9 +74,8 @@ class RefinePage(Page):
 
     def enter(self) -> None:
         """Show the boxes of the image in front, and let the engine list the settings."""
-        self.shown = True
+        super().enter()
         self.forget_counts()
-        _LAST[self.desk] = self
         self.layers.wake()
         self.load()
         if self.source is not None:
@@ -89,7 +83,7 @@ class RefinePage(Page):
 
     def leave(self) -> None:
         """Stop playing and put the layers and the plots away."""
-        self.shown = False
+        super().leave()
         self.tries.pause()
         self.front.leave()
         self.layers.sleep()
@@ -130,7 +124,7 @@ class RefinePage(Page):
             self._choose_source(sources)
             if self.shown:  # another page in front: reading every image it steps through would slow it
                 self.reread()
-        if self.front.after is None and _LAST.get(self.desk) is self:
+        if self.front.after is None and self.owns_layers:
             self.layers.clear()
             self.front.hide_plots()
         self.command_changed.emit()
