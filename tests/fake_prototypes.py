@@ -57,6 +57,7 @@ def bank_tensors(project: Project, without: tuple[int, ...] = ()) -> dict[str, A
         "count": np.zeros(classes, np.int64),
         "member": np.full((classes, LENGTH), -1, np.int32),
         "pushes": np.zeros(classes, np.int64),
+        "epoch": np.full(classes, -1, np.int64),
     }
     rng = np.random.default_rng(0)
     for cls in range(classes):
@@ -78,7 +79,7 @@ def bank_tensors(project: Project, without: tuple[int, ...] = ()) -> dict[str, A
             rows = made["rows"][cls, :filled][made["member"][cls, :filled] == n].astype(np.float32)
             total = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).sum(0)
             made["prototypes"][cls, n] = total / np.linalg.norm(total)
-        made["count"][cls] = PROTOTYPES
+        made["count"][cls], made["epoch"][cls] = PROTOTYPES, 2
         made["mean"][cls] = made["rows"][cls, :filled].astype(np.float32).mean(0) * 0.9
     tensors = {f"bank.{name}": value for name, value in made.items()}
     eye = np.eye(DIM, dtype=np.float32)

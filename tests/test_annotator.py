@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,6 +152,15 @@ def test_a_hopeless_start_is_cleared_where_that_is_cheaper() -> None:
     assert "clear" not in correct(case, ("region",)).tools  # not without the tool that can
 
 
+def test_a_region_of_another_label_is_taken_by_one_click() -> None:
+    truth = square((20, 20), 40)
+    other = np.where(truth == 1, np.uint8(1), np.uint8(2))
+    case = Case("im", photo_of(truth), np.zeros_like(truth), truth, 1, None, other[None])
+    trace = correct(case, ("region",))
+    assert trace.tools == ["region"] and trace.iou == [0.0, 1.0]
+    assert correct(replace(case, others=None), ("region",)).tools == []
+
+
 def test_polygons_cost_a_second_a_vertex() -> None:
     truth = square((20, 20), 40)
     trace = correct(case_of(np.zeros_like(truth), truth), ("polygon",))
@@ -239,7 +249,11 @@ def test_cases_come_from_labels_maps_and_truth(small_project: Project) -> None:
     cases = project_cases(small_project, "seed", "im_004")
     truth = read_truth(small_project, "im_004")
     assert truth is not None and [c.value for c in cases] == sorted(set(truth[truth > 0].tolist()))
-    assert all(c.scores is None and (c.truth == truth).all() for c in cases)
+    assert all(c.scores is None and c.others is None and (c.truth == truth).all() for c in cases)
+    other = label_set(small_project.root, small_project.colours, "other", new=True)
+    other.write("im_004", truth)
+    found = project_cases(small_project, "seed", "im_004")[0].others
+    assert found is not None and (found == truth[None]).all()
 
 
 def test_the_sample_needs_no_project_and_is_the_same_each_time() -> None:

@@ -226,7 +226,7 @@ def test_a_tag_that_is_taken_back_after_a_merge_stays_back(small_project: Projec
 def test_a_merge_that_was_killed_is_ended_by_the_next_opening(
     worked_on: Project, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    from engine.store import project as project_module
+    from engine.store import project_classes
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -234,7 +234,7 @@ def test_a_merge_that_was_killed_is_ended_by_the_next_opening(
     labels = label_set(worked_on.root, worked_on.colours, "seed")
     for stem in labels.stems():
         labels.write(stem, np.full((48, 64), 3, np.uint8))
-    copy = open_project(worked_on.root)
+    copy, untouched = open_project(worked_on.root), worked_on.tags().states.copy()
     with monkeypatch.context() as patched:
         if where == "append":
             patched.setattr(tag_log, "append", killed)
@@ -250,7 +250,7 @@ def test_a_merge_that_was_killed_is_ended_by_the_next_opening(
 
             patched.setattr(LabelSet, "write", write)
         else:
-            patched.setattr(project_module, "label_sets", killed)
+            patched.setattr(project_classes, "label_sets", killed)
         with pytest.raises(KeyboardInterrupt):
             copy.merge_classes("blue", "red")
     project = open_project(worked_on.root)
@@ -262,6 +262,193 @@ def test_a_merge_that_was_killed_is_ended_by_the_next_opening(
     log = (project.root / "tags.csv").read_bytes()
     project.finish_merging()
     assert (project.root / "tags.csv").read_bytes() == log  # nothing was left to say
+    assert project.take_back_merge() == []
+    assert all((labels.read(s) == 3).all() for s in labels.stems())
+    assert (project.tags().states == untouched).all()
+
+
+# ---- a merge taken back
+
+
+def everything(project: Project) -> dict[str, object]:
+    """Return what `state_of` does, and the bytes of every label, and the classes."""
+    return {
+        **(state_of(project) if any((project.root / "runs").iterdir()) else {}),
+        "tags": project.tags().states.tolist(),
+        "truth": [read_truth(project, s).tolist() for s in project.usable],  # type: ignore[union-attr]
+        "classes": project.class_list,
+        "pictures": {p.name: p.read_bytes() for p in sorted((project.root / "labels").rglob("*.png"))},
+    }
+
+
+def with_all_classes(project: Project) -> LabelSet:
+    """Let the labels surely hold every class."""
+    labels = label_set(project.root, project.colours, "seed", new=True)
+    for stem in project.usable:
+        mask = labels.read(stem) if stem in labels.stems() else np.zeros((48, 64), np.uint8)
+        mask[:4], mask[4:8], mask[8:12], mask[12:14] = 1, 3, 2, 255
+        labels.write(stem, mask, labels.digest(stem))
+    return labels
+
+
+def test_a_merge_taken_back_leaves_nothing_behind(worked_on: Project) -> None:
+    with_all_classes(worked_on)
+    before, facts = everything(worked_on), (worked_on.root / "wsss.toml").read_text()
+    worked_on.merge_classes("blue", "red")
+    assert everything(worked_on) != before
+    project = open_project(worked_on.root)  # as after a restart
+    merge = project.newest_merge()
+    assert merge is not None and (merge.old, merge.into) == (2, 0) and merge.folder.is_dir()
+    assert project.take_back_merge() == []
+    for reader in (project, open_project(project.root)):
+        assert everything(reader) == before
+    assert (project.root / "wsss.toml").read_text().replace("merges = []\n", "") == facts
+    assert project.newest_merge() is None and not (project.root / "merges").exists()
+    with pytest.raises(UserError, match="no merge"):
+        project.take_back_merge()
+
+
+def test_merges_are_taken_back_newest_first(small_project: Project) -> None:
+    with_all_classes(small_project)
+    first = everything(small_project)
+    small_project.merge_classes("red", "green")
+    second = everything(small_project)
+    small_project.merge_classes("green", "blue")
+    assert small_project.class_list.merged == {0: 2, 1: 2}
+    assert small_project.take_back_merge() == [] and everything(small_project) == second
+    assert small_project.take_back_merge() == [] and everything(small_project) == first
+
+
+def test_what_was_said_and_made_since_a_merge_stays(small_project: Project) -> None:
+    labels = with_all_classes(small_project)
+    one, other, third = labels.stems()[:3]
+    small_project.set_tags([(one, "blue", PRESENT), (one, "red", UNKNOWN), (other, "blue", PRESENT)])
+    before = {stem: labels.read(stem) for stem in labels.stems()}
+    small_project.merge_classes("blue", "red")
+    small_project.set_tags([(one, "red", ABSENT)])
+    small_project.rename_class("red", "rose")
+    labels.write(other, np.full((48, 64), 1, np.uint8), "another rule")
+    labels.remove(third)
+    said = small_project.take_back_merge()
+    assert len(said) == 1 and "1 mask(s) of 'seed'" in said[0] and "made since" in said[0]
+    assert (labels.read(other) == 1).all() and labels.digest(other) == "another rule"
+    assert third not in labels.stems()
+    assert all((labels.read(s) == before[s]).all() for s in labels.stems() if s != other)
+    project = open_project(small_project.root)
+    assert project.classes == ("rose", "green", "blue") and not project.class_list.merged
+    assert project.tags().row(one)[[0, 2]].tolist() == [ABSENT, ABSENT]  # it was meant of both
+    assert project.tags().row(other)[2] == PRESENT
+    project.set_tags([(other, "blue", ABSENT)])
+
+
+def test_an_older_merge_does_not_say_again_what_was_taken_back(small_project: Project) -> None:
+    stem = next(s for s in small_project.usable if 2 in small_project.tags().present(s))
+    small_project.add_class("grey")
+    small_project.merge_classes("blue", "red")
+    small_project.set_tags([(stem, "red", ABSENT)])
+    small_project.merge_classes("grey", "green")
+    assert small_project.tags().row(stem)[0] == ABSENT
+
+
+@pytest.mark.parametrize("where", ["plan", "toml", "append", "restore", "end", "drop"])
+def test_taking_back_that_was_killed_is_ended_by_the_next_opening(
+    small_project: Project, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    from engine.store import merging, project_classes
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with_all_classes(small_project)
+    before = everything(small_project)
+    small_project.merge_classes("blue", "red")
+    merged = everything(small_project)
+    copy = open_project(small_project.root)
+    with monkeypatch.context() as patched:
+        if where == "plan":
+            patched.setattr(merging, "write_json", killed)
+        elif where == "toml":
+            patched.setattr(project_classes, "write_text", killed)
+        elif where == "append":
+            patched.setattr(tag_log, "append", killed)
+        elif where == "restore":
+            whole, calls = LabelSet.write, []
+
+            def write(self: LabelSet, stem: str, *more: object) -> None:
+                calls.append(stem)
+                if len(calls) > 2:
+                    raise KeyboardInterrupt
+                whole(self, stem, *more)  # type: ignore[arg-type]
+
+            patched.setattr(LabelSet, "write", write)
+        elif where == "end":
+            patched.setattr(Project, "_end", killed)
+        else:
+            patched.setattr(project_classes, "drop", killed)
+        with pytest.raises(KeyboardInterrupt):
+            copy.take_back_merge()
+    project = open_project(small_project.root)
+    if where in (
+        "plan",
+        "toml",
+    ):  # wsss.toml never said so: the merge is in force, and can be taken back still
+        assert everything(project) == merged
+        project.take_back_merge()
+    assert everything(project) == before
+    project.merge_classes("blue", "red")
+    assert everything(project) == merged and len(list((project.root / "merges").iterdir())) == 1
+    project.take_back_merge()
+    assert everything(project) == before and not (project.root / "merges").exists()
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        'merges = ["../../etc"]',
+        "merges = 3",
+        'merges = ["0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef"]',
+        "merging = true",
+        'parting = "x"',
+    ],
+)
+def test_senseless_words_on_merges_are_told(small_project: Project, facts: str) -> None:
+    path = small_project.root / "wsss.toml"
+    path.write_text(facts + "\n" + path.read_text())
+    with pytest.raises(UserError, match="damaged"):
+        open_project(small_project.root)
+
+
+def test_every_truncation_of_what_a_merge_kept_is_told_and_changes_nothing(small_project: Project) -> None:
+    small_project.merge_classes("blue", "red")
+    merge = small_project.newest_merge()
+    assert merge is not None
+    path, tags = merge.folder / "merge.json", (small_project.root / "tags.csv").read_bytes()
+    whole = path.read_bytes()
+    for length in range(len(whole.rstrip())):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError):
+            small_project.take_back_merge()
+    for forged in (
+        {"old": 9},
+        {"old": 1},
+        {"into": 2},
+        {"followed": [1]},
+        {"followed": [200]},
+        {"tags": [["a", 7, 1]]},
+        {"truth": 3},
+    ):
+        path.write_text(json.dumps({**json.loads(whole), **forged}))
+        with pytest.raises(UserError, match="damaged"):
+            small_project.take_back_merge()
+    path.unlink()
+    with pytest.raises(UserError, match="missing"):
+        small_project.take_back_merge()
+    assert (
+        small_project.class_list.merged == {2: 0} and (small_project.root / "tags.csv").read_bytes() == tags
+    )
+    path.write_bytes(whole)
+    small_project.take_back_merge()
+    assert not small_project.class_list.merged
 
 
 def test_maps_of_merged_classes_become_one_by_the_larger_score(small_project: Project) -> None:

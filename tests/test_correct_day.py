@@ -11,13 +11,15 @@ import pytest
 from napari.utils._proxies import ReadOnlyWrapper
 from napari.utils.interactions import mouse_move_callbacks, mouse_press_callbacks, mouse_release_callbacks
 from PIL import Image as Pillow
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
 
 from engine.edits import corrected
 from engine.messages import Export, Import, Queue
 from engine.store import label_set
 from engine.store.truth import read_truth
+from wsss_napari._compat import canvas_of
 from wsss_napari.dock import MainDock
 from wsss_napari.pages.export import APPROVED
 
@@ -238,3 +240,49 @@ def test_a_day_of_corrections(labelled, make_napari_viewer_proxy, qtbot):
     person.finished(Import)
     np.testing.assert_array_equal(label_set(root, labelled.colours, "mine").read(worst), red)
     person.leave()
+
+
+def wheel(canvas: Any, delta: QPoint, modifier: Any) -> None:
+    at = QPointF(canvas.rect().center())
+    QApplication.sendEvent(
+        canvas,
+        QWheelEvent(
+            at, QPointF(canvas.mapToGlobal(at.toPoint())), QPoint(), delta, Qt.MouseButton.NoButton, modifier,
+            Qt.ScrollPhase.NoScrollPhase, False,
+        ),
+    )  # fmt: skip
+
+
+def test_alt_and_the_wheel_size_the_brush_in_the_real_window(labelled, make_napari_viewer_proxy, qtbot):
+    person = Person(make_napari_viewer_proxy(), qtbot)
+    person.session.open(labelled.root)
+    person.dock.turn_to("correct")
+    layer, viewer, canvas = person.correction.layer, person.viewer, canvas_of(person.viewer)
+    alt, ctrl, none = (
+        Qt.KeyboardModifier.AltModifier,
+        Qt.KeyboardModifier.ControlModifier,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    layer.brush_size, zoom = 20, viewer.camera.zoom
+    # Qt on X11 turns the wheel by 90 degrees while Alt is held; other systems do not.
+    for delta, size in (
+        (QPoint(120, 0), 22),
+        (QPoint(0, 120), 25),
+        (QPoint(-120, 0), 22),
+        (QPoint(0, -120), 19),
+    ):
+        wheel(canvas, delta, alt)
+        assert layer.brush_size == size == person.page.tools.size.read()
+        assert viewer.layers.selection.active is layer, "napari chooses another layer by it"
+    wheel(canvas, QPoint(0, 120), ctrl)
+    assert layer.brush_size == 21 and viewer.camera.zoom == zoom
+    wheel(canvas, QPoint(0, 120), none)
+    assert layer.brush_size == 21, "the plain wheel zooms"
+    others = [other for other in viewer.layers if other is not layer]
+    viewer.layers.selection.active = others[0]
+    wheel(canvas, QPoint(120, 0), alt)
+    assert layer.brush_size == 21, "on a person's own layer the wheel is napari's"
+    person.dock.turn_to("tags")
+    viewer.layers.selection.active = layer if layer in viewer.layers else others[0]
+    wheel(canvas, QPoint(120, 0), alt)
+    assert layer.brush_size == 21

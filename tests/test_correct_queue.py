@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QApplication, QStyleOptionViewItem, QWidget
 
 from engine import run as engine_run
 from engine.messages import Finished, Job, Progress, Queue, Stopped
-from engine.queue import FILE
+from engine.queue import FILE, kept_path
 from engine.store import label_set
 from engine.store.truth import read_truth
 from engine.tags import ABSENT, PRESENT, UNKNOWN, Tags
@@ -51,20 +51,25 @@ def do(job: Job) -> Any:
 
 def test_images_without_a_score_come_first_then_the_worst():
     ranks = {"a": Ranked(0.2, ""), "b": Ranked(0.9, ""), "c": Ranked(None, "no maps"), "e": Ranked(0.2, "")}
-    assert ordered(STEMS, "margin", ranks) == ["c", "d", "f", "b", "a", "e"]
+    assert ordered(STEMS, "margin", ranks, tags_of()) == ["c", "d", "f", "b", "a", "e"]
 
 
 def test_without_a_ranking_the_project_decides():
     for order in ("margin", "disagreement", "change", "tags", "name"):
-        assert ordered(STEMS, order, {}) == list(STEMS)
+        assert ordered(STEMS, order, {}, tags_of()) == list(STEMS)
+
+
+def test_by_class_the_images_of_one_class_stand_together_and_untagged_ones_first():
+    tags = tags_of(a="dog", b="cat", d="dog", e="cat dog")
+    assert ordered(STEMS, "class", {}, tags) == ["c", "f", "b", "e", "a", "d"]
 
 
 def test_random_is_the_same_each_time_and_keeps_its_places_when_images_come():
-    first = ordered(STEMS, "random", {})
-    assert sorted(first) == list(STEMS) and first == ordered(STEMS[::-1], "random", {})
-    more = ordered((*STEMS, "x", "y"), "random", {})
+    first = ordered(STEMS, "random", {}, tags_of())
+    assert sorted(first) == list(STEMS) and first == ordered(STEMS[::-1], "random", {}, tags_of())
+    more = ordered((*STEMS, "x", "y"), "random", {}, tags_of())
     assert [s for s in more if s in STEMS] == first
-    assert any(ordered(STEMS, "random", {}, seed) != first for seed in range(1, 9))
+    assert any(ordered(STEMS, "random", {}, tags_of(), seed) != first for seed in range(1, 9))
 
 
 def test_every_state_has_a_filter_and_a_colour():
@@ -208,7 +213,7 @@ def test_ten_thousand_images_scroll_and_only_what_is_seen_is_read(qtbot, thumbna
     view.resize(340, 400)
     view.show()
     began = time.perf_counter()
-    model.show(ordered(stems, "margin", ranks), states, ranks)
+    model.show(ordered(stems, "margin", ranks, tags_of()), states, ranks)
     view.choose(model.place("im_00000"))
     qtbot.wait(30)
     assert time.perf_counter() - began < 3
@@ -305,6 +310,30 @@ def test_the_next_day_the_queue_stands_as_it_was_ranked(panel, qtbot):
     assert panel.model.stems == [] and panel.rank.order == "name"
     panel.session.open(root)
     assert panel.rank.order == "tags" and panel.model.stems == rows
+
+
+def test_each_order_is_kept_and_going_back_to_one_asks_for_no_new_ranking(panel, qtbot):
+    rows = {}
+    for order in ("tags", "disagreement", "tags"):
+        choose(panel.rank.choice, order)
+        if order == "disagreement":
+            choose(panel.rank.against, "second")
+        panel.rank.start_or_stop()
+        qtbot.waitUntil(lambda: not panel.rank.working and bool(panel.rank.ranks))
+        rows[order] = list(panel.model.stems)
+    root = panel.session.project.root
+    panel.session.close()
+    panel.session.open(root)
+    assert panel.rank.order == "tags" and panel.model.stems == rows["tags"]
+    choose(panel.rank.choice, "disagreement")
+    assert panel.model.stems == rows["disagreement"] and panel.rank.go.text() == "Rank again"
+    assert len(panel.desk.engine.given(Queue)) == 3
+    kept_path(root, "disagreement").write_text("[]", encoding="utf-8")
+    panel.session.close()
+    panel.session.open(root)
+    assert panel.rank.order == "tags" and not panel.rank.warns
+    choose(panel.rank.choice, "disagreement")
+    assert panel.rank.warns and "damaged" in panel.rank.notice.text()
 
 
 def test_a_ranking_says_when_what_it_was_made_from_changed(panel, qtbot):
@@ -491,6 +520,6 @@ def test_the_ending_of_a_ranking_of_another_project_changes_nothing_here(panel, 
 
 
 def test_every_order_has_words_and_a_sentence(panel):
-    assert list(ORDERS) == ["margin", "disagreement", "change", "tags", "name", "random"]
+    assert list(ORDERS) == ["margin", "disagreement", "change", "tags", "class", "name", "random"]
     for at in range(panel.rank.choice.count()):
         assert len(panel.rank.choice.itemData(at, Qt.ItemDataRole.ToolTipRole)) > 20

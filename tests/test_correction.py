@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent, QWheelEvent
+from qtpy.QtWidgets import QApplication, QDialog, QLineEdit, QWidget
 
 from engine.edits import EditRoom
 from engine.errors import UserError
 from engine.store import label_set
-from wsss_napari import corrections as corrections_module
 from wsss_napari.correction import POLICIES, UNSURE, around
 from wsss_napari.correction_layer import KEY, hatch_part, unhatched
 from wsss_napari.correction_sources import read_proposal, sources_of
@@ -260,17 +262,25 @@ def test_time_counts_while_somebody_is_there():
     assert watch.tick() == IDLE - 30, "a minute after the last sign of life it stands still"
     now[0] += 1000
     assert watch.tick() == 0
+    now[0] += 3
     watch.touch()
     now[0] += 4
-    assert watch.tick(attentive=False) == 0
-    now[0] += 4
-    assert watch.tick() == 4
+    assert watch.so_far() == 4, "what lay before the hand came back does not count"
+    watch.leave()
+    now[0] += 20
+    assert watch.so_far() == 4, "nobody thinks about a mask in another program"
+    watch.touch()
+    now[0] += 2
+    assert watch.tick() == 6
+    now[0] += 1000
+    watch.touch()
+    now[0] += 1
+    assert watch.tick() == IDLE - 2 + 1, "the minute after the last deed was not ticked before the next one"
     now[0] -= 500
     assert watch.tick() == 0
 
 
-def test_time_is_kept_with_the_image(desk, open_image, monkeypatch):
-    monkeypatch.setattr(corrections_module, "_attentive", lambda: True)
+def test_time_is_kept_with_the_image(desk, open_image):
     now = [1000.0]
     desk.corrections._time = LeadTime(lambda: now[0])
     now[0] += 12
@@ -280,6 +290,65 @@ def test_time_is_kept_with_the_image(desk, open_image, monkeypatch):
     now[0] += 3
     desk.corrections.show(FIRST)
     assert desk.corrections.seconds == 12 and desk.corrections.room.times()[SECOND] == 3
+
+
+def test_time_goes_on_by_what_is_done_in_our_windows_alone(desk, open_image, qtbot):
+    page, field, stranger = QWidget(), QLineEdit(), QWidget()
+    field.setParent(page)
+    dialog = QDialog(page)
+    for widget in (page, dialog, stranger):
+        qtbot.addWidget(widget)
+    corrections, now = desk.corrections, [1000.0]
+    corrections._time = LeadTime(lambda: now[0])
+    corrections.wake(page)
+
+    def after(seconds, deed):
+        before = corrections.seconds
+        now[0] += seconds
+        deed()
+        now[0] += 1
+        return corrections.seconds - before
+
+    assert QApplication.activeWindow() is None, "no window manager says that somebody is there"
+    assert after(IDLE + 100, lambda: None) == IDLE
+    deeds = [
+        lambda: move_over(page),
+        lambda: qtbot.mouseClick(field, Qt.MouseButton.LeftButton),
+        lambda: qtbot.keyClick(field, Qt.Key.Key_A),
+        lambda: qtbot.mouseClick(dialog, Qt.MouseButton.LeftButton),
+        lambda: turn_over(page),
+    ]
+    for deed in deeds:
+        now[0] += 500
+        assert after(500, deed) == 1
+    now[0] += 500
+    assert after(500, lambda: qtbot.keyClick(stranger, Qt.Key.Key_A)) == 0
+    qtbot.keyClick(field, Qt.Key.Key_B)
+    assert after(0, lambda: corrections._attention.left.emit()) == 0, "another program is in front"
+    corrections.sleep(page)
+    assert after(0, lambda: qtbot.keyClick(field, Qt.Key.Key_C)) == 0, "another page is in front"
+    kept = corrections.seconds
+    corrections.close()
+    with EditRoom.open(desk.session.project, read_only=True) as room:
+        assert room.times()[FIRST] == kept == 6 * IDLE
+
+
+def move_over(widget):
+    here = QPointF(2, 2)
+    none = Qt.MouseButton.NoButton
+    QApplication.sendEvent(
+        widget, QMouseEvent(QEvent.Type.MouseMove, here, none, none, Qt.KeyboardModifier.NoModifier)
+    )
+
+
+def turn_over(widget):
+    QApplication.sendEvent(
+        widget,
+        QWheelEvent(
+            QPointF(2, 2), QPointF(2, 2), QPoint(), QPoint(0, 120), Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+        ),
+    )  # fmt: skip
 
 
 def test_sources_are_the_labels_and_their_faults_are_told(project, desk):

@@ -49,6 +49,7 @@ def bank() -> PrototypeBank:
         prototypes=(prototypes / np.linalg.norm(prototypes, axis=1, keepdims=True))[None],
         count=np.array([len(stems)]),
         member=np.repeat(np.arange(len(stems), dtype=np.int32), 2)[None],
+        epoch=np.zeros(1, np.int64),
         of_instance=np.eye(DIM, dtype=np.float32),
         of_prototype=np.eye(DIM, dtype=np.float32),
     )

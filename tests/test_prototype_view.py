@@ -17,7 +17,8 @@ from engine.results import PrototypeBank
 from engine.store import Project
 from wsss_napari.prototype_bank import Hand, Shelf, choice_of, thinned, unit
 from wsss_napari.prototype_gallery import crop_of
-from wsss_napari.prototype_view import STAGES, PrototypeScene
+from wsss_napari.prototype_stages import STAGES
+from wsss_napari.prototype_view import PrototypeScene
 
 FAKE = runpy.run_path(str(Path(__file__).with_name("fake_prototypes.py")))
 CHOICE = Choice(neighbours=4)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from engine.atomic import write_json
 from engine.errors import UserError
 from engine.messages import Failed, Finished, Queue, Said
 from engine.queue import (
@@ -20,6 +21,7 @@ from engine.queue import (
     Score,
     change,
     disagreement,
+    kept_path,
     margin,
     random_place,
     tag_faults,
@@ -258,6 +260,38 @@ def test_every_cut_of_the_file_is_damaged_and_never_empty(small_project: Project
             Ranking.load(small_project.root)
     path.write_bytes(whole)
     assert Ranking.load(small_project.root) == kept
+
+
+def test_the_newest_ranking_in_each_order_is_kept_and_a_kill_loses_none(
+    small_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = small_project.root
+    for order in ("random", "name", "random", "name"):
+        done(small_project, order=order)
+        newest = Ranking.load(root)
+        assert newest is not None and newest.order == order
+        assert Ranking.kept(root, order) is None
+    first = Ranking.kept(root, "random")
+    assert first is not None and first.order == "random" and Ranking.kept(root, "margin") is None
+
+    calls: list[Path] = []
+
+    def killed(path: Path, value: object) -> None:
+        calls.append(path)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        write_json(path, value)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("engine.queue.ranking.write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Ranking("margin", (), when="2026-11-20").save(root)
+    assert (
+        Ranking.load(root) == newest == Ranking.kept(root, "name") and Ranking.kept(root, "random") == first
+    )
+    kept_path(root, "random").write_bytes(kept_path(root, "name").read_bytes())
+    with pytest.raises(UserError, match="damaged"):
+        Ranking.kept(root, "random")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from qtpy.QtWidgets import (
     QAbstractButton,
     QInputDialog,
     QMenu,
-    QMessageBox,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -18,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QFlowLayout
 
+from engine.errors import UserError
 from engine.tags import ABSENT, PRESENT, UNKNOWN
 from wsss_napari.desk import Desk
 from wsss_napari.palette import ink_on
@@ -80,15 +80,18 @@ class Chip(QAbstractButton):
         asked: (state) the person wants it set.
         rename_asked: The person wants it to have another name.
         merge_asked: (name) the person wants that class to stand for this one too.
+        part_asked: The person wants `merged` to be a class of its own again.
 
     Attributes:
         others: Names of the classes that it can be merged into.
+        merged: Name of the class that the newest merge put into it, or an empty string.
     """
 
     picked = Signal()
     asked = Signal(int)
     rename_asked = Signal()
     merge_asked = Signal(str)
+    part_asked = Signal()
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -97,6 +100,7 @@ class Chip(QAbstractButton):
         self.state = UNKNOWN
         self.chosen = False
         self.others: tuple[str, ...] = ()
+        self.merged = ""
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
@@ -133,13 +137,14 @@ class Chip(QAbstractButton):
         super().mousePressEvent(event)
 
     def contextMenuEvent(self, event: QContextMenuEvent | None) -> None:
-        """Offer the three states, another name, and merging."""
+        """Offer the three states, another name, merging, and taking that back."""
         menu = self.menu()
         menu.popup(event.globalPos() if event is not None else self.mapToGlobal(QPoint(0, self.height())))
 
     def menu(self) -> QMenu:
         """Return what a right click offers."""
         menu = QMenu(self)
+        menu.setToolTipsVisible(True)
         for state, word in STATES.items():
             action = menu.addAction(word.capitalize())
             action.setCheckable(True)
@@ -149,8 +154,21 @@ class Chip(QAbstractButton):
         menu.addAction("Rename the class…").triggered.connect(lambda _=False: self.rename_asked.emit())
         if self.others:
             into = menu.addMenu("Merge the class into")
+            into.setToolTipsVisible(True)
             for name in self.others:
-                into.addAction(name).triggered.connect(lambda _=False, n=name: self.merge_asked.emit(n))
+                action = into.addAction(name)
+                action.setToolTip(
+                    f"Tags, labels and corrected masks of {self.text()} become those of {name}. "
+                    "It can be taken back, also later."
+                )
+                action.triggered.connect(lambda _=False, n=name: self.merge_asked.emit(n))
+        if self.merged:
+            action = menu.addAction(f"Take back the merge with {self.merged}")
+            action.setToolTip(
+                f"{self.merged} and {self.text()} are two classes again, in tags, labels and corrected masks; "
+                "what was changed since stays"
+            )
+            action.triggered.connect(lambda _=False: self.part_asked.emit())
         return menu
 
 
@@ -163,6 +181,8 @@ class ChipFlow(QWidget):
         self.session = desk.session
         self._chips: dict[int, Chip] = {}
         self._in_use: list[int] = []
+        # (id, the class that went, the class that stands for it) of the newest merge.
+        self._merge_seen: tuple[str, int, int] = ("", -1, -1)
         self._flow = QFlowLayout()
         self._flow.setContentsMargins(0, 0, 0, 0)
         self._flow.setHorizontalSpacing(4)
@@ -198,7 +218,9 @@ class ChipFlow(QWidget):
         if [(i, self._chips[i].text()) for i in self._chips] != [(i, project.classes[i]) for i in shown]:
             self._rebuild(shown)
         colours = self.desk.colours
+        stands, merged = self._newest_merge()
         for i, chip in self._chips.items():
+            chip.merged = merged if i == stands else ""
             chip.others = tuple(project.classes[n] for n in self._in_use if n != i)
             digit = str(i + 1) if i < 9 else ""
             chip.show_as(colours[i], states[i], i == self.session.cls, digit)
@@ -225,7 +247,8 @@ class ChipFlow(QWidget):
             chip.picked.connect(lambda i=i: self._pick(i))
             chip.asked.connect(lambda state, i=i: self._set(i, state))
             chip.rename_asked.connect(lambda i=i: self._ask_name(i))
-            chip.merge_asked.connect(lambda into, i=i: self._ask_merge(i, into))
+            chip.merge_asked.connect(lambda into, i=i: self._merge(i, into))
+            chip.part_asked.connect(lambda: self.desk.guard(self.session.take_back_merge))
             self._flow.addWidget(chip)
             chip.show()
             self._chips[i] = chip
@@ -253,26 +276,26 @@ class ChipFlow(QWidget):
         if given and name.strip():
             self.desk.guard(self.session.rename_class, old, name.strip())
 
-    def _ask_merge(self, cls: int, into: str) -> None:
+    def _merge(self, cls: int, into: str) -> None:
         project = self.session.project
         assert project is not None
         old = project.classes[cls]
-        box = QMessageBox(self)
-        box.setIcon(QMessageBox.Icon.Warning)
-        box.setTextFormat(Qt.TextFormat.PlainText)
-        box.setText(f"Merge {old} into {into}?")
-        box.setInformativeText(
-            f"Tags, labels and corrected masks of {old} become those of {into}. This cannot be undone."
-        )
-        merge = box.addButton("Merge", QMessageBox.ButtonRole.DestructiveRole)
-        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
-        box.exec()
-        if box.clickedButton() is not merge:
-            return
-        for sentence in self.desk.guard(self.session.merge_classes, old, into) or ():
-            self.desk.said("warning", sentence)
+        self.desk.guard(self.session.merge_classes, old, into)
         if cls in project.class_list.merged:
-            self.desk.corrections.follow_merge(cls, project.classes.index(into), f"Merge: {old} into {into}")
+            self.desk.said("info", f"{old} is merged into {into}. A right click on {into} takes it back.")
+
+    def _newest_merge(self) -> tuple[int, str]:
+        """Return (the class that stands for another one since the newest merge, that one), or (-1, nothing)."""
+        project = self.session.project
+        newest = "" if project is None or not project.merges else project.merges[-1]
+        if newest != self._merge_seen[0] and project is not None:  # its file may name ten thousand images
+            try:
+                merge = project.newest_merge()
+            except UserError:  # what it kept is damaged, so it cannot be taken back
+                merge = None
+            self._merge_seen = (newest, -1, -1) if merge is None else (newest, merge.old, merge.into)
+        _, old, into = self._merge_seen
+        return (-1, "") if project is None or not newest or old < 0 else (into, project.classes[old])
 
     def _ask_class(self) -> None:
         name, given = QInputDialog.getText(self, "Add a class", "Name of the class:")

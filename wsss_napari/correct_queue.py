@@ -180,7 +180,7 @@ class QueuePanel(QWidget):
         stems = [stem for stem in self.session.stems if stem in self._states]
         if tags is not None:
             rows = passing(
-                ordered(stems, self.rank.order, self.rank.ranks),
+                ordered(stems, self.rank.order, self.rank.ranks, tags),
                 self._states,
                 tags,
                 state=str(self.state_filter.currentData()),
@@ -263,7 +263,8 @@ class QueuePanel(QWidget):
             self.class_filter.clear()
             self.class_filter.addItem("Any class", None)
             for i, name in enumerate(project.classes if project is not None else ()):
-                self.class_filter.addItem(name, i)
+                if project is not None and i not in project.class_list.merged:
+                    self.class_filter.addItem(name, i)
             self.class_filter.setCurrentIndex(max(0, self.class_filter.findData(chosen)))
 
     def _apply_theme(self, _: Any = None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
@@ -11,7 +13,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushBu
 from engine.edits import corrected
 from engine.errors import UserError
 from engine.messages import Event, Finished, Progress, Queue, command
-from engine.queue import Ranking
+from engine.queue import FILE, Ranking, kept_path
 from engine.store import Views, label_sets
 from wsss_napari.correct_queue_rows import ORDERS, Ranked
 from wsss_napari.corrections import Corrections
@@ -26,8 +28,8 @@ _CORRECTED = "corrected"
 class RankBar(QWidget):
     """Order, what to compare with, Rank.
 
-    A ranking is kept by the project (`queue.json`), one at a time; those made or read while the
-    project is open stay at hand here, so that going back to an order asks for no new one.
+    The project keeps the newest ranking in each order (`queue.json` and those beside it), so that going
+    back to an order asks for no new one, also on another day.
 
     Attributes:
         warns: Whether the ranking is stale or damaged.
@@ -47,7 +49,9 @@ class RankBar(QWidget):
         self.corrections = corrections
         self._rankings: dict[str, Ranking] = {}
         self._ranks: dict[str, dict[str, Ranked]] = {}
-        self._damage = ""
+        # Order ("" is the newest) -> what its file was when it was read, and why it could not be.
+        self._read: dict[str, tuple[int, int]] = {}
+        self._damage: dict[str, str] = {}
         self._job = ""
         self._engine: Any = None
         self.warns = False
@@ -109,16 +113,13 @@ class RankBar(QWidget):
         return bool(self._job)
 
     def reload(self) -> None:
-        """Read the project's ranking and say whether it still holds."""
+        """Read the project's rankings and say whether the one in the chosen order still holds."""
         project = self.session.project
-        self._damage = ""
         if project is not None:
-            try:
-                found = Ranking.load(project.root)
-            except UserError as damaged:
-                self._damage = damaged.found
-            else:
-                self._keep(found)
+            self._take("", project.root / FILE, lambda: Ranking.load(project.root))
+            for order in (key for key, row in ORDERS.items() if row.ranked):
+                path = kept_path(project.root, order)
+                self._take(order, path, partial(Ranking.kept, project.root, order))
         self._fill_against()
         self._show()
 
@@ -142,9 +143,28 @@ class RankBar(QWidget):
             self.progress.setRange(0, 0)
             self._show()
 
+    def _take(self, order: str, path: Path, read: Callable[[], Ranking | None]) -> None:
+        """Read a ranking whose file changed since: one of ten thousand images takes a while."""
+        try:
+            stat = path.stat()
+            mark = (stat.st_mtime_ns, stat.st_size)
+        except FileNotFoundError:
+            mark = (0, 0)
+        if self._read.get(order) == mark:
+            return
+        self._read[order] = mark
+        self._damage.pop(order, None)
+        try:
+            found = read()
+        except UserError as damaged:
+            self._damage[order] = damaged.found
+        else:
+            self._keep(found)
+
     def _keep(self, ranking: Ranking | None) -> None:
         """Take a ranking in; the first one of a project decides the order that is shown."""
-        if ranking is None or ranking == self._rankings.get(ranking.order):
+        held = None if ranking is None else self._rankings.get(ranking.order)
+        if ranking is None or ranking == held or (held is not None and held.when > ranking.when):
             return
         first = not self._rankings
         self._rankings[ranking.order] = ranking
@@ -256,8 +276,8 @@ class RankBar(QWidget):
         if project is None or not needs:
             return "", False
         if ranking is None:
-            if self._damage:
-                return f"⚠ {self._damage}", True
+            if damage := self._damage.get(self.order) or self._damage.get(""):
+                return f"⚠ {damage}", True
             return why or "Not ranked in this order yet; the images stand in the project's order.", False
         stale = ranking.stale(project)
         return (f"⚠ {' '.join(stale)}", True) if stale else ("", False)
@@ -282,4 +302,5 @@ class RankBar(QWidget):
 
     def _forget(self, _: Any = None) -> None:
         self._rankings, self._ranks, self._job = {}, {}, ""
+        self._read, self._damage = {}, {}
         self.choice.setCurrentIndex(self.choice.findData("name"))

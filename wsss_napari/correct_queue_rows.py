@@ -78,6 +78,9 @@ ORDERS: dict[str, Order] = {
         "Images whose mask lacks a tagged class, or has one that is not tagged",
         True,
     ),
+    "class": Order(
+        "By class", "Images of the first tagged class, then those of the second; untagged ones first", False
+    ),
     "name": Order("By name", "In the order of the project", False),
     "random": Order("At random", "Shuffled, the same way each time", False),
 }
@@ -113,15 +116,20 @@ class Progress:
         return self.approved + self.rejected + self.skipped
 
 
-def ordered(stems: Sequence[str], order: str, ranks: Mapping[str, Ranked], seed: int = 0) -> list[str]:
+def ordered(
+    stems: Sequence[str], order: str, ranks: Mapping[str, Ranked], tags: Tags, seed: int = 0
+) -> list[str]:
     """Return the images in the order of the queue.
 
     Args:
         stems: Images in the project's order, which decides ties.
         order: A key of ORDERS.
         ranks: Image -> score; an image without one comes first, for nobody knows how bad it is.
+        tags: Tags of the images, by which the order by class goes.
         seed: Of the random order.
     """
+    if order == "class":
+        return sorted(stems, key=lambda stem: min(tags.present(stem), default=-1))
     if order == "random":
         return sorted(stems, key=lambda stem: -random_place(stem, seed))
     if not ORDERS[order].ranked:

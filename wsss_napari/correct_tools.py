@@ -226,7 +226,7 @@ class ToolRow(QWidget):  # type: ignore[misc]
         self.size = self.brush_options.number(
             "Brush size",
             Field("size", "int", 16, "", low=1, high=500, unit="px"),
-            "Diameter of the brush; Ctrl and the wheel on the image change it too, [ and ] by one",
+            "Diameter of the brush; Alt (or Ctrl) and the wheel on the image change it too, [ and ] by one",
         )
         self.fill_options = Options(self)
         self.contiguous = self.fill_options.check(

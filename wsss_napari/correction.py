@@ -252,7 +252,12 @@ class Correction:
         return self.apply(name, tool, box, np.ones(after.shape, np.bool_), after, params)
 
     def undo(self) -> bool:
-        """Take the last step back; nothing but this image changes."""
+        """Take the last step back; nothing but this image changes.
+
+        A step that follows a merge of classes means all images, so the merge itself is taken back then.
+        """
+        if self._at_merge():
+            return self._guarded(self._session.take_back_merge)
         return self._travel(lambda room, sheet: _listed(room.undo(sheet)))
 
     def redo(self) -> bool:
@@ -296,6 +301,18 @@ class Correction:
     def forget_maps(self) -> None:
         """Read the maps anew when they are asked for next."""
         self._stack = None
+
+    def _at_merge(self) -> bool:
+        """Whether the last step is that of the newest merge, which is in force."""
+        sheet, room, project = self.sheet, self._room, self._session.project
+        if self.read_only or sheet is None or room is None or project is None or not project.merges:
+            return False
+        self._settle()
+        try:
+            last = next((s for s in reversed(room.steps(sheet.stem)) if s.done), None)
+        except UserError:
+            return False  # the undo itself says what is damaged
+        return last is not None and last.batch == project.merges[-1]
 
     def _commit(
         self, name: str, tool: str, box: Box, after: NDArray[np.uint8], params: Mapping[str, Any] | None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine.tools import component
 from wsss_napari._compat import clear_paint_history, redraw, redraw_box
 from wsss_napari._strokes import StrokeLabels
+from wsss_napari.brush_wheel import resize_brush
 from wsss_napari.correction import UNSURE, Box, Correction
 from wsss_napari.layers import Layers
 from wsss_napari.palette import HATCH, hatched, label_colormap, stripes
@@ -270,12 +271,7 @@ def _held(value: int) -> int:
 
 
 def _resize_brush(layer: Any, event: Any) -> None:
-    """Ctrl and the wheel: a tenth wider or narrower, by one pixel at least."""
-    if "Control" not in event.modifiers:
-        return
-    turn = float(event.delta[1])
-    size = float(layer.brush_size)
-    if turn:
-        step = max(1.0, size * 0.12)
-        layer.brush_size = max(1, round(size + step if turn > 0 else size - step))
+    """Ctrl and the wheel do what Alt and the wheel do, as in other programs."""
+    if "Control" in event.modifiers and event.delta[1]:
+        resize_brush(layer, float(event.delta[1]))
         event.handled = True

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from psygnal import Signal, SignalInstance
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
-from qtpy.QtGui import QCursor
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QWidget
 
 from engine.edits import EditRoom, JournalDamaged, OtherPixels
 from engine.edits.journal import JOURNAL
 from engine.errors import UserError
 from engine.store import Project, Views, label_sets
+from wsss_napari._compat import main_window
+from wsss_napari.attention import Attention
 from wsss_napari.background import Background
 from wsss_napari.correction import Correction
 from wsss_napari.correction_layer import CorrectionLayer
@@ -79,14 +80,18 @@ class Corrections:
         self._lock: ProjectLock | None = None
         self._source = ""
         self._proposed: tuple[str, frozenset[str]] | None = None
+        self._merges: tuple[str, ...] = ()
         self._background = Background(1)
+        self._follower = Background(1)  # of ten thousand masks, which those of a stroke must not wait for
         self._quiet = QTimer()
         self._quiet.setSingleShot(True)
         self._quiet.setInterval(_QUIET_MS)
         self._quiet.timeout.connect(self._flush)
-        self._awake: WeakSet[object] = WeakSet()
+        self._awake: WeakSet[QWidget] = WeakSet()
         self._time = LeadTime()
-        self._cursor = QCursor.pos()
+        self._attention = Attention(self._windows)
+        self._attention.acted.connect(self._time_goes_on)
+        self._attention.left.connect(self._left)
         self._tick = QTimer()
         self._tick.setInterval(_TICK_MS)
         self._tick.timeout.connect(self._count)
@@ -117,16 +122,21 @@ class Corrections:
         sheet = self.correction.sheet
         if sheet is None:
             return 0.0
-        counts = _attentive() and not self.read_only
-        return sheet.seconds + (self._time.so_far() if counts else 0.0)
+        return sheet.seconds + (0.0 if self.read_only else self._time.so_far())
 
-    def wake(self, page: object) -> None:
+    def wake(self, page: QWidget) -> None:
         """Know that a page is in front; it opens the images itself."""
         self._awake.add(page)
+        self._time.touch()
+        self._attention.listen(True)
 
-    def sleep(self, page: object) -> None:
+    def sleep(self, page: QWidget) -> None:
         """Know that a page is no longer in front."""
         self._awake.discard(page)
+        if not self._awake:
+            self._time.leave()
+            if isalive(self._attention):
+                self._attention.listen(False)
 
     def need(self) -> EditRoom | None:
         """Return the edit room of the open project, opened now if it was not; None where there is a problem."""
@@ -271,25 +281,35 @@ class Corrections:
             for first in ["proposed" if stem in proposed else "unseen"]
         }
 
-    def follow_merge(self, old: int, into: int, name: str) -> None:
-        """Let corrected masks hold one class (0-based) for another, approved ones too: one step on each."""
+    def follow_merges(self) -> None:
+        """Let a thread bring corrected masks in line with classes that were merged or taken back."""
         project = self.session.project
         if project is None or not (project.root / JOURNAL).exists():
             return
         room = self.need()
         if room is None or self.locked:
-            self._desk.said("warning", self.locked or self.problem)
+            self.session.said.emit("warning", self.locked or self.problem)
+            return
+        self._follow(room)
+
+    def _follow(self, room: EditRoom) -> None:
+        try:
+            if room.read_only or room.follows:
+                return
+        except UserError as error:
+            self.session.said.emit("error", str(error))
             return
 
-        def change(_stem: str, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            return np.where(mask == old + 1, np.uint8(into + 1), mask)
+        def failed(error: UserError) -> None:
+            self.session.said.emit("error", str(error))
+            self.reload()
 
-        stems, params = tuple(room.states()), {"old": old + 1, "into": into + 1}
-        self._background.run(
-            lambda: list(room.bulk(name, "merge", change, stems, params, approved=True)),
-            lambda _done: self.reload(),
-            lambda error: self.session.said.emit("error", str(error)),
-        )
+        self._follower.run(lambda: self._followed(room), lambda _done: self.reload(), failed)
+
+    def _followed(self, room: EditRoom) -> None:
+        for _ in room.follow_merges():
+            if self.room is not room:
+                return  # the project is being closed: the next opening goes on
 
     def signals(self) -> list[SignalInstance]:
         """Return the signals that widgets listen to, here and of the image in front."""
@@ -319,8 +339,11 @@ class Corrections:
         for timer in (self._tick, self._quiet):
             if isalive(timer):
                 timer.stop()
-        if isalive(self._background):
-            self._background.close()
+        if isalive(self._attention) and not any(isalive(page) for page in self._awake):
+            self._attention.listen(False)
+        for thread in (self._follower, self._background):
+            if isalive(thread):
+                thread.close()
         if self._lock is not None:
             self._lock.give_back()
             self._lock = None
@@ -337,6 +360,8 @@ class Corrections:
         except UserError as error:
             self.problem = str(error)
         self.changed.emit()
+        if self.room is not None:
+            self._follow(self.room)
 
     def _views(self) -> Views | None:
         run = self.session.chosen_run
@@ -373,11 +398,18 @@ class Corrections:
         self._time.touch()
         self.states_changed.emit((stem,))
 
+    def _windows(self) -> set[QWidget]:
+        """Return the windows in which somebody works on masks: those of the pages in front, and the canvas's."""
+        window = main_window(self._desk.viewer)
+        return {p.window() for p in self._awake if isalive(p)} | (set() if window is None else {window})
+
+    def _time_goes_on(self) -> None:
+        self._time.touch()
+
+    def _left(self) -> None:
+        self._time.leave()
+
     def _count(self) -> None:
-        at = QCursor.pos()
-        if at != self._cursor:
-            self._cursor = at
-            self._time.touch()
         self._save_time()
         trouble = "" if self.room is None else self.room.trouble
         if trouble and trouble != self._told_trouble:
@@ -389,13 +421,14 @@ class Corrections:
 
     def _save_time(self) -> None:
         sheet, room = self.correction.sheet, self.room
-        seconds = self._time.tick(_attentive())
+        seconds = self._time.tick()
         if sheet is None or room is None or self.read_only:
             return
         if seconds > 0:
             self._desk.guard(room.add_time, sheet.stem, seconds)
 
-    def _project_changed(self, _project: object = None) -> None:
+    def _project_changed(self, project: Project | None = None) -> None:
+        self._merges = () if project is None else project.merges
         self._source = ""
         self._proposed = None
         self.route = None
@@ -423,11 +456,9 @@ class Corrections:
         project = self.session.project
         if project is not None:
             self.surface.use_classes(project.classes, self.colours)
-
-
-def _attentive() -> bool:
-    """Return whether a window of ours is in front of all others."""
-    return QApplication.activeWindow() is not None
+            if project.merges != self._merges:
+                self._merges = project.merges
+                self.follow_merges()
 
 
 def _stems(project: Project, source: Source) -> tuple[str, ...]:

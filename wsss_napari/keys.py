@@ -71,7 +71,7 @@ BINDINGS: tuple[Binding, ...] = (
     Binding(("G",), "Two climbs side by side", "Climb", "climb", "beside"),
     Binding(("Left", "Q"), "Back to the stage before", "Prototypes", "prototypes", "back"),
     Binding(("Right", "W"), "On to the next stage", "Prototypes", "prototypes", "forward"),
-    Binding(("U",), "Play from the seed to the map, or pause", "Prototypes", "prototypes", "play"),
+    Binding(("U",), "Play from the class map to the mask, or pause", "Prototypes", "prototypes", "play"),
     Binding(("G",), "Hold to see the mask before refining", "Refine", "refine", "before", hold=True),
     Binding(("Shift+G",), "Changed pixels on or off", "Refine", "refine", "changed"),
     Binding(("Left", "Q"), "One stage back", "Refine", "refine", "back"),

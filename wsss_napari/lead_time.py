@@ -1,4 +1,4 @@
-"""How long a person works on an image: seconds of attention, not of an open window. No Qt."""
+"""How long a person works on an image: seconds between what they do, not of an open window. No Qt."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 __all__ = ["IDLE", "LeadTime"]
 
-#: Without a sign of life for this many seconds nobody is taken to be working.
+#: Without anything done for this many seconds nobody is taken to be working.
 IDLE = 60.0
 
 
 class LeadTime:
-    """Seconds between ticks, while there are signs of life.
+    """Seconds of work: from what a person does to what they do next, and a minute's thought after the last.
 
     Args:
         clock: Seconds that never go backwards.
@@ -21,23 +21,28 @@ class LeadTime:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last = clock()
-        self._alive = self._last
+        self._until = self._last + IDLE
+        self._before = 0.0
 
     def touch(self) -> None:
-        """Note a sign of life: the mouse moved, a key was pressed, something was painted."""
-        self._alive = self._clock()
+        """Note that the person did something: moved the mouse, pressed a key, painted."""
+        now = self._clock()
+        if now > self._until:
+            # What lies beyond the last deed and a minute's thought was a coffee; it ends here.
+            self._before, self._last = self.so_far(), now
+        self._until = now + IDLE
 
-    def tick(self, attentive: bool = True) -> float:
-        """Return the seconds of work since the last tick.
+    def leave(self) -> None:
+        """Note that the person turned to something else: nothing counts until they do something here."""
+        self._before = self.so_far()
+        self._last = self._until = self._clock()
 
-        Args:
-            attentive: Whether the window was in front; otherwise nothing counts.
-        """
-        seconds = self.so_far() if attentive else 0.0
-        self._last = self._clock()
+    def tick(self) -> float:
+        """Return the seconds of work since the last tick."""
+        seconds = self.so_far()
+        self._before, self._last = 0.0, self._clock()
         return seconds
 
     def so_far(self) -> float:
         """Return the seconds of work since the last tick, without ticking."""
-        # What lies beyond the last sign of life and a minute's thought is a coffee.
-        return max(0.0, min(self._clock(), self._alive + IDLE) - self._last)
+        return self._before + max(0.0, min(self._clock(), self._until) - self._last)

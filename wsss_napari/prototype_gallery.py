@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QToolTip, QWidget
 
 from wsss_napari.thumbnails import Thumbnails
 
-__all__ = ["PICTURE", "Cell", "Gallery", "crop_of"]
+__all__ = ["PICTURE", "Cell", "Gallery", "crop_of", "paint_picture"]
 
 PICTURE = 64
 _PAD, _BAR, _GAP = 4, 5, 2
@@ -58,6 +58,29 @@ def crop_of(size: tuple[int, int], centre: tuple[float, float]) -> tuple[int, in
     left = min(max(round(centre[1] * width - side / 2), 0), width - side)
     top = min(max(round(centre[0] * height - side / 2), 0), height - side)
     return left, top, side
+
+
+def paint_picture(
+    painter: QPainter, box: QRect, cell: Cell, thumbnails: Thumbnails, theme: Mapping[str, str]
+) -> None:
+    """Paint the crop of a cell into a box: faint and struck out when it is off, with a dot when it is pinned."""
+    picture: QPixmap | None = None if cell.stem is None else thumbnails.get(cell.stem)
+    painter.setOpacity(0.3 if cell.off else 1.0)
+    if picture is None:
+        painter.fillRect(box, QColor(theme["foreground"]))
+    else:
+        left, top, side = crop_of((picture.width(), picture.height()), cell.centre)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        painter.drawPixmap(box, picture, QRect(left, top, side, side))
+    painter.setOpacity(1.0)
+    if cell.off:
+        painter.setPen(QPen(QColor("#D55E00"), 2))
+        painter.drawLine(box.topLeft(), box.bottomRight())
+    if cell.pinned:
+        painter.setPen(QPen(QColor("#000000"), 1))
+        painter.setBrush(QColor("#F0E442"))
+        painter.drawEllipse(box.left() + 3, box.top() + 3, 9, 9)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
 
 
 class Gallery(QScrollArea):
@@ -216,14 +239,8 @@ class _Row(QWidget):
 
     def _paint(self, painter: QPainter, at: int, cell: Cell) -> None:
         box, ink = self.rect_of(at), QColor(self.theme["text"])
-        picture: QPixmap | None = None if cell.stem is None else self._thumbnails.get(cell.stem)
+        paint_picture(painter, box, cell, self._thumbnails, self.theme)
         painter.setOpacity(0.3 if cell.off else 1.0)
-        if picture is None:
-            painter.fillRect(box, QColor(self.theme["foreground"]))
-        else:
-            left, top, side = crop_of((picture.width(), picture.height()), cell.centre)
-            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-            painter.drawPixmap(box, picture, QRect(left, top, side, side))
         for n, (share, name) in enumerate(cell.bars):
             top = box.bottom() + 1 + _GAP + n * (_BAR + _GAP)
             painter.fillRect(QRect(box.left(), top, PICTURE, _BAR), QColor(self.theme["foreground"]))
@@ -235,14 +252,6 @@ class _Row(QWidget):
         words = painter.fontMetrics().elidedText(cell.text, Qt.TextElideMode.ElideRight, _WIDE - 2)
         painter.drawText(self.words_of(at), Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop, words)
         painter.setOpacity(1.0)
-        if cell.off:
-            painter.setPen(QPen(QColor("#D55E00"), 2))
-            painter.drawLine(box.topLeft(), box.bottomRight())
-        if cell.pinned:
-            painter.setPen(QPen(QColor("#000000"), 1))
-            painter.setBrush(QColor("#F0E442"))
-            painter.drawEllipse(box.left() + 3, box.top() + 3, 9, 9)
-            painter.setBrush(Qt.BrushStyle.NoBrush)
         if cell.key == self.chosen or at == self._at:
             painter.setPen(QPen(ink, 2 if cell.key == self.chosen else 1))
             painter.drawRect(box.adjusted(0, 0, -1, -1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,14 +11,15 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
 from wsss_napari.curves import readable
+from wsss_napari.prototype_lasso import LassoBox, inside
+from wsss_napari.prototype_panel import Panel
 from wsss_napari.prototype_view import BankMap
 
 __all__ = ["PrototypePlots"]
 
-_BINS = 20
 # More classes than this cannot be told apart in a strip.
 _MOST = 7
 
@@ -30,12 +30,14 @@ class PrototypePlots(QWidget):
     Signals:
         row_hovered: (row) the pointer is over this row of the bank, or -1.
         row_clicked: (row) it was clicked.
+        lassoed: (rows) a line was drawn round these rows of the bank, or round none.
         prototype_clicked: (number) a prototype was clicked.
         alpha_dragged: (score) the line in the scores was dragged.
     """
 
     row_hovered = Signal(int)
     row_clicked = Signal(int)
+    lassoed = Signal(object)
     prototype_clicked = Signal(int)
     alpha_dragged = Signal(float)
 
@@ -44,21 +46,22 @@ class PrototypePlots(QWidget):
         self._theme: dict[str, str] = {"background": "#262930", "text": "#f0f1f2", "foreground": "#414851"}
         self._colour = "#888888"
         self._words = ""
+        self._places = np.zeros((0, 2), np.float32)
         self._bars: list[tuple[str, str, float]] = []
-        self.map = _Panel(
+        self.box = LassoBox()
+        self.map = Panel(
             "The class's bank",
             "Directions of rows (dots), prototypes (diamonds) and this image's instance prototype before (ring) and "
             "after the shift (star), in the plane in which the rows differ most (PCA). Drag: move. Wheel: zoom. "
-            "Right click: show all. Click on a dot: show its image",
+            "Right click: show all. Click on a dot: show its image. Shift and drag: draw a lasso round rows",
+            self.box,
         )
-        self.score = _Panel(
+        self.score = Panel(
             "Scores of the rows",
             "Score with which each row came into the bank; drag the line α to see which would have passed",
         )
-        self.age = _Panel(
-            "Ages", "How many training steps before the newest row of the bank each row came in"
-        )
-        self.others = _Panel(
+        self.age = Panel("Ages", "How many training steps before the newest row of the bank each row came in")
+        self.others = Panel(
             "Likeness to classes",
             "Cosine of the instance prototype to the likest prototype of each class. Another class as high as the "
             "chosen one: they are seen together too often to be told apart",
@@ -74,7 +77,7 @@ class PrototypePlots(QWidget):
         self.set_theme(self._theme)
 
     @property
-    def panels(self) -> tuple[_Panel, ...]:
+    def panels(self) -> tuple[Panel, ...]:
         """The plots, left to right."""
         return self.map, self.score, self.age, self.others
 
@@ -86,6 +89,7 @@ class PrototypePlots(QWidget):
         evicted: Sequence[int] = (),
         off: Sequence[int] = (),
         lit: int | None = None,
+        ringed: Sequence[int] = (),
         words: str = "",
     ) -> None:
         """Draw rows and prototypes; the view is fitted anew only when there are others.
@@ -96,21 +100,25 @@ class PrototypePlots(QWidget):
             evicted: Rows that take no part, drawn hollow.
             off: Prototypes that take no part, likewise.
             lit: The prototype that is looked at.
+            ringed: Rows in the lasso.
             words: Said while nothing is pointed at.
         """
+        self._places = found.rows
         fresh = len(found.rows) != len(self.rows.data) or self._colour != colour
         self._colour = colour
         shade = readable(colour, self._theme)
         soft = QColor(shade)
         soft.setAlphaF(0.6)
         none, ink = pg.mkBrush(None), pg.mkPen(self._theme["text"], width=1)
-        gone, dark = set(evicted), set(off)
+        gone, dark, held = set(evicted), set(off), set(ringed)
         full, rim, bare = pg.mkBrush(soft), pg.mkPen(soft), pg.mkPen(None)
         self.rows.setData(
             pos=found.rows,
             data=np.arange(len(found.rows)),
             brush=[none if n in gone else full for n in range(len(found.rows))] if gone else full,
-            pen=[rim if n in gone else bare for n in range(len(found.rows))] if gone else bare,
+            pen=[ink if n in held else rim if n in gone else bare for n in range(len(found.rows))]
+            if gone or held
+            else bare,
         )
         bright = pg.mkPen("#F0E442", width=2.5)
         self.prototypes.setData(
@@ -124,6 +132,10 @@ class PrototypePlots(QWidget):
         self.map.tell(words)
         if fresh:
             self.map.plot.autoRange(padding=0.12)
+
+    def drop_lasso(self) -> None:
+        """Take the lasso away, as when its rows are let go."""
+        self.box.clear_outline()
 
     def point(self, words: str) -> None:
         """Say what is under the pointer; nothing says again what there is."""
@@ -146,8 +158,7 @@ class PrototypePlots(QWidget):
 
     def show_scores(self, scores: NDArray[Any], alpha: float, words: str) -> None:
         """Draw the histogram of scores with alpha in it; `words` say what passes."""
-        self._histogram(self.score, self.score_bars, scores, (0.0, 1.0))
-        self.score.plot.setXRange(0, 1, padding=0.02)
+        self.score.histogram(self.score_bars, scores, (0.0, 1.0), readable(self._colour, self._theme))
         self.show_alpha(alpha, words)
 
     def show_alpha(self, alpha: float, words: str) -> None:
@@ -158,8 +169,7 @@ class PrototypePlots(QWidget):
     def show_ages(self, ages: NDArray[Any], words: str) -> None:
         """Draw the histogram of ages in steps; `words` say how full the bank is."""
         span = (0.0, float(ages.max(initial=0)) + 1)
-        self._histogram(self.age, self.age_bars, ages, span)
-        self.age.plot.setXRange(*span, padding=0.02)
+        self.age.histogram(self.age_bars, ages, span, readable(self._colour, self._theme))
         self.age.tell(words)
 
     def show_others(self, bars: Sequence[tuple[str, str, float]], words: str) -> None:
@@ -179,6 +189,13 @@ class PrototypePlots(QWidget):
         self.after.setPen(pg.mkPen(ink, width=1))
         self.path.setPen(pg.mkPen(ink, width=1.5))
         self.arrow.setStyle(brush=pg.mkBrush(ink), pen=pg.mkPen(None))
+        self.lasso.setStyleSheet(
+            f"QToolButton {{ color: {ink}; background: transparent; border: 1px solid {colours['foreground']}; "
+            f"padding: 0px 5px; }}"
+            f"QToolButton:hover, QToolButton:checked {{ background: {colours['foreground']}; }}"
+            f"QToolButton:focus {{ border: 1px solid {ink}; }}"
+        )
+        self.box.outline.setPen(pg.mkPen("#F0E442", width=1.5))
         self.alpha.setPen(pg.mkPen(ink, width=2))
         self.alpha.label.setColor(ink)
         self._draw_others()
@@ -191,6 +208,15 @@ class PrototypePlots(QWidget):
 
     def _build(self) -> None:
         self.map.plot.setAspectLocked(True)
+        self.lasso = QToolButton()
+        self.lasso.setText("Lasso")
+        self.lasso.setCheckable(True)
+        self.lasso.setProperty("wsss", "quiet")
+        self.lasso.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.lasso.setToolTip("Draw round rows of the bank by dragging, then pin or evict them together")
+        self.lasso.toggled.connect(self._lasso_on)
+        self.map.head.addWidget(self.lasso)
+        self.box.lassoed.connect(lambda corners: self.lassoed.emit(tuple(inside(self._places, corners))))
         self.map.view.scene().sigMouseClicked.connect(self._show_all)
         for side in ("left", "bottom"):
             self.map.plot.hideAxis(side)
@@ -226,16 +252,6 @@ class PrototypePlots(QWidget):
         for panel in (self.score, self.others):
             panel.plot.getAxis("bottom").setTicks([[(0, "0"), (0.5, "0.5"), (1, "1")]])
 
-    def _histogram(self, panel: _Panel, item: Any, values: NDArray[Any], span: tuple[float, float]) -> None:
-        counts, edges = np.histogram(values, _BINS, span)
-        middle = (edges[:-1] + edges[1:]) / 2
-        shade = readable(self._colour, self._theme)
-        most = int(counts.max(initial=0))
-        axis = panel.plot.getAxis("left")
-        axis.setTicks([[(n, str(n)) for n in sorted({0, most // 2, most})]])
-        panel.plot.setYRange(0, max(most, 1) * 1.08, padding=0)
-        item.setOpts(x=middle, height=counts, width=(span[1] - span[0]) / _BINS * 0.9, brush=shade, pen=None)
-
     def _draw_others(self) -> None:
         names = [(name, colour, value) for name, colour, value in self._bars if np.isfinite(value)]
         count = len(names)
@@ -253,6 +269,10 @@ class PrototypePlots(QWidget):
         self.others.plot.setXRange(0, 1, padding=0.02)
         self.others.plot.setYRange(-0.6, max(count, 1) - 0.4, padding=0)
 
+    def _lasso_on(self, on: bool) -> None:
+        self.box.on = on
+        self.map.view.setCursor(Qt.CursorShape.CrossCursor if on else Qt.CursorShape.ArrowCursor)
+
     def _show_all(self, event: Any) -> None:
         if event.button() == Qt.MouseButton.RightButton:
             self.map.plot.autoRange(padding=0.12)
@@ -263,57 +283,6 @@ class PrototypePlots(QWidget):
     def _click(self, points: Any, signal: Any) -> None:
         if len(points):
             signal.emit(int(points[0].data()))
-
-
-class _Panel(QWidget):
-    """A plot under its title, with a line of words below."""
-
-    def __init__(self, title: str, tip: str) -> None:
-        super().__init__()
-        self.title = QLabel(title)
-        self.title.setToolTip(f"<p>{html.escape(tip)}.</p>")
-        self.words = QLabel()
-        for label in (self.title, self.words):
-            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-            label.setMinimumHeight(label.fontMetrics().height() + 2)
-        self.view = pg.PlotWidget()
-        self.view.setToolTip(f"<p>{html.escape(tip)}.</p>")
-        self.view.setAccessibleName(title)
-        self.view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.plot = self.view.getPlotItem()
-        self.plot.hideButtons()
-        self.plot.setMenuEnabled(False)
-        self.plot.getAxis("left").setWidth(34)
-        self.plot.getAxis("bottom").setHeight(18)
-        for side in ("left", "bottom"):
-            self.plot.getAxis(side).setStyle(maxTickLevel=0)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(self.title)
-        column.addWidget(self.view, 1)
-        column.addWidget(self.words)
-
-    def tell(self, words: str) -> None:
-        """Write the line below; all of it is in the tooltip."""
-        self.words.setText(words)
-        self.words.setToolTip(words)
-
-    def set_theme(self, colours: Mapping[str, str]) -> None:
-        """Paint with the colours of a napari theme."""
-        text, ground = colours["text"], colours["background"]
-        self.view.setBackground(ground)
-        plain = f"color: {text}; background: {ground}; padding-left: 4px;"
-        self.title.setStyleSheet(f"QLabel {{ {plain} font-weight: bold; }}")
-        self.words.setStyleSheet(f"QLabel {{ {plain} }}")
-        faint = QColor(text)
-        faint.setAlphaF(0.65)
-        for side in ("left", "bottom"):
-            self.plot.getAxis(side).setPen(faint)
-            self.plot.getAxis(side).setTextPen(text)
-
-    def minimumSizeHint(self) -> QSize:
-        return QSize(70, 90)
 
 
 def _short(name: str) -> str:

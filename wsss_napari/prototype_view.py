@@ -18,56 +18,15 @@ from engine.results import PrototypeBank, PrototypeView
 from wsss_napari.prototype_bank import Hand, thinned, unit
 
 __all__ = [
-    "STAGES",
     "BankMap",
     "Near",
     "Neighbour",
+    "Peak",
     "PrototypeScene",
-    "Stage",
 ]
 
 Floats = NDArray[np.float32]
 _EPSILON = 1e-5
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One step on the way to the map: the key of its layer, its title, what it is called in the layer, what it means."""
-
-    key: str
-    title: str
-    name: str
-    tip: str
-
-
-STAGES: tuple[Stage, ...] = (
-    Stage("seed", "Seed", "seed", "Cells where the class map is over tau of its peak, or what you painted (eq. 4)"),
-    Stage(
-        "instance",
-        "Instance prototype",
-        "likeness to the instance",
-        "The mean embedding under the seed, P, and how alike each cell is to it (cosine)",
-    ),
-    Stage(
-        "shift",
-        "Shift",
-        "likeness after the shift",
-        "Embeddings and P moved by delta, from this training's running mean onto the bank's mean (eq. 12)",
-    ),
-    Stage(
-        "neighbours",
-        "Neighbours",
-        "neighbour",
-        "The K prototypes of the class that are likest to P (eq. 6); the lit one's map is shown",
-    ),
-    Stage(
-        "weights",
-        "Weighting",
-        "weighted neighbours",
-        "The neighbours' maps joined by their positiveness w (eq. 7), before it is divided by its peak",
-    ),
-    Stage("pacam", "PACAM", "PACAM", "The prototype-aware map: what is positive of it, over its peak (eq. 13)"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,6 +48,30 @@ class Neighbour:
     weight: float
     rows: tuple[int, ...]
     off: bool = False
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Where a neighbour's map is highest.
+
+    Attributes:
+        prototype: Its number in the class.
+        y, x: Pixel of the upright image, in the middle of the cell.
+        height: Cosine of that cell to the neighbour, in [-1, 1].
+        weight: w_i / sum w, in [0, 1].
+        cosine: Of the neighbour to the shifted instance prototype, in [-1, 1].
+        size: Rows in its cluster.
+        epoch: 0-based epoch that made it.
+    """
+
+    prototype: int
+    y: float
+    x: float
+    height: float
+    weight: float
+    cosine: float
+    size: int
+    epoch: int
 
 
 @dataclass(frozen=True)
@@ -189,7 +172,12 @@ class PrototypeScene:
         return np.asarray(self.view.maps[self.view.classes.index(self.cls)], np.float32)
 
     def stage(self, key: str) -> NDArray[Any] | None:
-        """Return what a stage shows, [h, w]: `seed` uint8 in {0, 1}, else float32; None where it has nothing."""
+        """Return what a stage shows, [h, w]: `seed` uint8 in {0, 1}, else float32; None where it has nothing.
+
+        `difference` is PACAM - M in [-1, 1]: its size is what the self-supervised loss averages (eq. 14).
+        """
+        if key == "cam":
+            return self.cam() if self.cls in self.view.classes else None
         found = self._passage
         if found is None:
             return None
@@ -200,6 +188,8 @@ class PrototypeScene:
                 return found.likeness
             case "pacam":
                 return found.aware
+            case "difference":
+                return found.aware - self.cam()
         if not len(found.order):
             return None
         if key == "shift":
@@ -211,6 +201,41 @@ class PrototypeScene:
             return np.asarray((found.each * share[:, None, None]).max(0), np.float32)
         return np.asarray(np.tensordot(found.weights, found.each, 1), np.float32)
 
+    def by_weight(self) -> list[int]:
+        """Return the places of the neighbours in `passage.order`, the heaviest first."""
+        return [] if self._passage is None else np.argsort(-self._passage.weights, kind="stable").tolist()
+
+    def peaks(self) -> list[Peak]:
+        """Return where each neighbour's map is highest, the heaviest neighbour first."""
+        found, made = self._passage, []
+        for at in self.by_weight():
+            assert found is not None
+            row, column = divmod(int(found.each[at].argmax()), self.grid[1])
+            prototype = int(found.order[at])
+            made.append(
+                Peak(
+                    prototype,
+                    self.view.origin + self.view.cell * row,
+                    self.view.origin + self.view.cell * column,
+                    float(found.each[at, row, column]),
+                    float(found.weights[at]),
+                    float(found.similar[at]),
+                    len(self.rows_of(prototype)),
+                    self.epoch,
+                )
+            )
+        return made
+
+    @property
+    def epoch(self) -> int:
+        """The 0-based epoch that made the prototypes of the class; -1 where there are none."""
+        return int(self.bank.epoch[self.cls]) if self.known else -1
+
+    def clusters(self) -> list[int]:
+        """Return the prototypes of the class, the one with the most rows first."""
+        count = int(self.bank.count[self.cls]) if self.known else 0
+        return sorted(range(count), key=lambda n: (-len(self.rows_of(n)), n))
+
     def place(self) -> int:
         """Return where the lit prototype stands among the neighbours; 0 when it is none of them."""
         found = self._passage
@@ -220,6 +245,13 @@ class PrototypeScene:
 
     def line(self, key: str) -> str:
         """Return what a stage found, in words and numbers."""
+        if key == "cam":
+            if self.cls not in self.view.classes:
+                return "Nothing drew a map of the class here."
+            half = float((self.cam() > 0.5).mean())
+            return (
+                f"Over half its peak: {half:.0%} of the image; score {float(self.view.scores[self.cls]):.2f}"
+            )
         found = self._passage
         if found is None:
             return ""
@@ -234,6 +266,13 @@ class PrototypeScene:
             case "pacam":
                 aware, plain = float((found.aware > 0.5).mean()), float((self.cam() > 0.5).mean())
                 return f"Over half its peak: {aware:.0%} of the image; the class map: {plain:.0%}"
+            case "difference":
+                apart = found.aware - self.cam()
+                more, less = float((apart > 0.25).mean()), float((apart < -0.25).mean())
+                return (
+                    f"Mean |CAM − PACAM| {float(np.abs(apart).mean()):.3f}; PACAM is higher by over 0.25 in {more:.0%} "
+                    f"of the image, the class map in {less:.0%}"
+                )
         if not len(found.order):
             return "No prototype of the class takes part: the image's own draws the map."
         if key == "shift":
@@ -243,7 +282,7 @@ class PrototypeScene:
         if key == "neighbours":
             at = self.place()
             span = f"{found.similar[0]:.2f} to {found.similar[-1]:.2f}"
-            lit = f"shown: prototype {found.order[at]} ({found.similar[at]:.2f})"
+            lit = f"shown: prototype {found.order[at]} ({found.similar[at]:.2f}), weight {found.weights[at]:.2f}"
             return f"{len(found.order)} of {int(self.bank.count[self.cls])} prototypes, cosine {span}; {lit}"
         spread = float(np.exp(-(found.weights * np.log(np.maximum(found.weights, 1e-12))).sum()))
         return f"Largest weight {found.weights.max():.2f} (prototype {found.order[found.weights.argmax()]}); as many as {spread:.1f} of equal weight"
@@ -326,13 +365,7 @@ class PrototypeScene:
 
     def ages(self) -> NDArray[np.int64]:
         """Return how many steps before the bank's newest row each row came in, [M] int64."""
-        if not self.known:
-            return np.zeros(0, np.int64)
-        newest = max(
-            (int(steps[:n].max()) for steps, n in zip(self.bank.steps, self.bank.filled, strict=True) if n),
-            default=0,
-        )
-        return newest - self.bank.steps[self.cls, : int(self.bank.filled[self.cls])].astype(np.int64)
+        return self._ages
 
     def gate_rate(self) -> float | None:
         """Return how many rows over alpha came in per step, over the steps that the bank's rows span; None without rows."""
@@ -357,6 +390,16 @@ class PrototypeScene:
             None if found is None else put(found.own),
             None if found is None else put(found.own + found.shift),
         )
+
+    @cached_property
+    def _ages(self) -> NDArray[np.int64]:
+        if not self.known:
+            return np.zeros(0, np.int64)
+        newest = max(
+            (int(steps[:n].max()) for steps, n in zip(self.bank.steps, self.bank.filled, strict=True) if n),
+            default=0,
+        )
+        return newest - self.bank.steps[self.cls, : int(self.bank.filled[self.cls])].astype(np.int64)
 
     @cached_property
     def _plane(self) -> tuple[Floats, Floats, Floats] | None:

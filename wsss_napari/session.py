@@ -142,8 +142,12 @@ class Session:
         """Choose the next class, round and round; a negative `by` goes back."""
         if self.project is None or not self.project.classes:
             return
+        merged = self.project.class_list.merged
         count = len(self.project.classes)
-        self.cls = ((self.cls if self.cls is not None else -1) + by) % count
+        cls = (self.cls if self.cls is not None else -1) + by
+        while cls % count in merged:  # no class is merged into one that is merged itself, so this ends
+            cls += 1 if by > 0 else -1
+        self.cls = cls % count
 
     def tag(self, stem: str, cls: int) -> int:
         """Return the state of one class in one image: PRESENT, ABSENT or UNKNOWN."""
@@ -213,27 +217,56 @@ class Session:
 
         self.history.do(f"Class {old} renamed to {new}", lambda: rename(old, new), lambda: rename(new, old))
 
-    def merge_classes(self, old: str, into: str) -> list[str]:
-        """Let one class stand for another one too; it cannot be undone, so the history begins anew.
+    def merge_classes(self, old: str, into: str) -> None:
+        """Let one class stand for another one too, undoably, also after a restart (`take_back_merge`).
 
-        Returns:
-            Sentences on what could not follow.
+        What could not follow is said.
 
         Raises:
             UserError: They are the same, or one is not in use.
         """
+        if self.project is not None:
+            self.history.do(
+                f"Class {old} merged into {into}", lambda: self._merge(old, into), self._take_back_merge
+            )
+
+    def take_back_merge(self) -> None:
+        """Let the two classes of the newest merge, if there is one, be two again, undoably; what stays is said.
+
+        Raises:
+            UserError: What it kept is missing or damaged.
+        """
         project = self.project
-        if project is None:
-            return []
-        told = list(project.merge_classes(old, into))
-        self.history.clear()
-        if self.cls is not None:
-            self.cls = project.class_list.merged.get(self.cls, self.cls)
+        merge = None if project is None else project.newest_merge()
+        if project is None or merge is None:
+            return
+        old, into = project.classes[merge.old], project.classes[merge.into]
+        if self.history.names[-1:] == (f"Class {old} merged into {into}",):
+            self.history.undo()
+            return
+        name = f"Merge of {old} into {into} taken back"
+        self.history.do(name, self._take_back_merge, lambda: self._merge(old, into))
+
+    def _merge(self, old: str, into: str) -> None:
+        project = self.project
+        if project is not None:
+            sentences = project.merge_classes(old, into)
+            if self.cls is not None:
+                self.cls = project.class_list.merged.get(self.cls, self.cls)
+            self._told_merge(sentences)
+
+    def _take_back_merge(self) -> None:
+        if self.project is not None:
+            self._told_merge(self.project.take_back_merge())
+
+    def _told_merge(self, sentences: Iterable[str]) -> None:
+        """Let everybody know that classes mean something else now, and the person what could not follow."""
         self.classes_changed.emit()
         self.tags_changed.emit(self.stems)
         self.labels_changed.emit()
         self.runs_changed.emit()
-        return told
+        for sentence in sentences:
+            self.said.emit("warning", sentence)
 
 
 _SESSIONS: WeakKeyDictionary[Any, Session] = WeakKeyDictionary()

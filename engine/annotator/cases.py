@@ -29,8 +29,9 @@ __all__ = ["drawn_cases", "drawn_stems", "newest_labels", "project_cases", "proj
 _SMALLEST = 100
 # How far off a drawn pseudo-label is, px: about what maps of stride 4 to 8 are.
 _BLUR, _SHIFT = 4.0, 5
-# Maps of one class a person looks at before taking one.
-_SOURCES = 2
+# Maps of one class, and labels beside their own, that a person looks at before taking one.
+_SOURCES = 3
+_OTHERS = 2
 
 
 def newest_labels(project: Project) -> LabelSet:
@@ -78,15 +79,25 @@ def project_cases(project: Project, name: str, stem: str) -> list[Case]:
     labels, truth = label_set(project.root, project.colours, name), read_truth(project, stem)
     assert truth is not None
     start, photo = labels.read(stem), read_pixels(project, stem)
+    others = _others(project, labels, stem)
     maps: dict[int, list[NDArray[np.float32]]] = {}
     for views in _sources(project, labels, stem):
         stack = read_stack(project, views, stem)
         for c, scores in zip(stack.classes, stack.full(), strict=True):
             maps.setdefault(c + 1, []).append(scores)
     return [
-        Case(stem, photo, start, truth, value, np.stack(maps[value]) if value in maps else None)
+        Case(stem, photo, start, truth, value, np.stack(maps[value]) if value in maps else None, others)
         for value in _values(truth)
     ]
+
+
+def _others(project: Project, labels: LabelSet, stem: str) -> NDArray[np.uint8] | None:
+    """Return the masks of an image in other label sets, the newest first, [m, H, W]; None without any."""
+    there = [
+        s for s in label_sets(project.root, project.colours) if s.name != labels.name and stem in s.stems()
+    ]
+    there.sort(key=lambda s: -s.path(stem).stat().st_mtime)
+    return np.stack([s.read(stem) for s in there[:_OTHERS]]) if there else None
 
 
 def _sources(project: Project, labels: LabelSet, stem: str) -> list[Views]:

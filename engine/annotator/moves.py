@@ -30,7 +30,7 @@ TOOLS = (
     "threshold",
     "whole",
 )
-"""`threshold`, `whole`, and `region` where something is missing, copy from the engine's maps and do nothing without."""
+"""`threshold`, `whole`, and `region` where something is missing, copy from the engine's maps and labels and do nothing without."""
 
 _SIZES = (256, 1024)
 # px by which a class is grown or shrunk at once.
@@ -57,6 +57,7 @@ class Case:
         value: The class's value in both.
         scores: [n, H, W] float32 in [0, 1], the engine's maps of the class, that of the labels first;
             None without the engine.
+        others: [m, H, W] uint8, the image in other label sets; None without the engine, or without any.
     """
 
     stem: str
@@ -65,6 +66,7 @@ class Case:
     truth: NDArray[np.uint8]
     value: int
     scores: NDArray[np.float32] | None = None
+    others: NDArray[np.uint8] | None = None
 
     @property
     def priors(self) -> tuple[NDArray[np.float32] | None, ...]:
@@ -76,6 +78,8 @@ class Case:
         there = (self.start == self.value) | (self.truth == self.value)
         if self.scores is not None:
             there |= (self.scores > min(_WHOLE)).any(0)
+        if self.others is not None:
+            there |= (self.others == self.value).any(0)
         box, _ = tools.tight(there)
         box = tools.grown(box, _MARGIN, self.start.shape)
         return replace(
@@ -84,6 +88,7 @@ class Case:
             start=tools.cut(self.start, box),
             truth=tools.cut(self.truth, box),
             scores=None if self.scores is None else np.stack([tools.cut(m, box) for m in self.scores]),
+            others=None if self.others is None else np.stack([tools.cut(m, box) for m in self.others]),
         )
 
     @functools.cached_property
@@ -164,10 +169,12 @@ def moves(
             if mask[aim.point]:
                 yield _painted(tool, COSTS[tool], mask, tools.component(mask, aim.point), value)
         case "region":
+            if not aim.positive:
+                return
             for scores, cut in _cuts(case, _THRESHOLDS):
-                if aim.positive:
-                    piece = tools.component_above(scores, aim.point, cut)
-                    yield _painted(tool, COSTS[tool], mask, piece, value)
+                yield _painted(tool, COSTS[tool], mask, tools.component_above(scores, aim.point, cut), value)
+            for other in () if case.others is None else case.others:
+                yield _painted(tool, COSTS[tool], mask, tools.component(other == value, aim.point), value)
         case "threshold":
             points, length, diameter = error_stroke(aim)
             for scores, cut in _cuts(case, _THRESHOLDS):

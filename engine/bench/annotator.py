@@ -6,10 +6,10 @@ ways once more until 0.90, as who knows where to end chooses otherwise);
 those who gave up are charged what they spent, and their share is told as the miss rate. `cost_ratio` is
 the mean cost to IoU 0.85 from the pseudo-label over that from the empty mask, with the same tools:
 
-    pseudo-label         all tools, the engine's maps at hand
-    empty                all tools; without an engine those that copy from maps do nothing
-    pseudo-label, blind  as the first, without the maps
-    empty, maps          as the second, with the maps: what the maps are worth without the label
+    pseudo-label         all tools, the engine's maps and other labels at hand
+    empty                all tools; without an engine those that copy from maps and labels do nothing
+    pseudo-label, blind  as the first, without maps and other labels
+    empty, maps          as the second, with both: what they are worth without the label
     NAME only            one tool, from either start
     ..., jittered        the hand misses by 4 px (standard deviation)
 
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,9 @@ def _row(case: Case) -> dict[str, Any]:
     row: dict[str, Any] = {"image": case.stem, "value": case.value}
     for arm, (empty, maps, tools, jitter) in _ARMS.items():
         start = np.zeros_like(case.start) if empty else case.start
-        given = Case(case.stem, case.photo, start, case.truth, case.value, case.scores if maps else None)
+        given = replace(case, start=start)
+        if not maps:
+            given = replace(given, scores=None, others=None)
         targets = _TARGETS if arm in (_PSEUDO, _EMPTY) else _TARGETS[:1]
         traces = [correct(given, tools, until=target, jitter=jitter) for target in targets]
         trace = traces[0]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine.edits import rows
+from engine.edits.following import followed_in, taken_back
 from engine.edits.journal import JOURNAL
 from engine.edits.loading import find_start
 from engine.edits.masks import mask_path, pixel_hash
@@ -89,13 +90,17 @@ class Corrected:
             if row is None or (row.base is None and not row.recovered):
                 raise FileNotFoundError(self.path(stem))
             start = find_start(base, self.project, row, stem, None)
+            mask = start.mask if start.ahead is None else start.ahead
+            if start.ahead is None and not start.fault:
+                for merge in reversed(followed_in(base)):
+                    if merge.id not in self.project.merges:  # taken back, and the masks do not follow yet
+                        mask = taken_back(base, stem, mask, merge)
         if start.fault or (row.base is None and not start.recovered):
             raise UserError(
                 f"The corrected mask of {stem} is damaged. {start.damaged} {start.fault}",
                 "Masks that are whole are used.",
                 "Open the image on the Correct page and review what is left of it.",
             )
-        mask = start.mask if start.ahead is None else start.ahead
         table = np.arange(256, dtype=np.uint8)
         for old, into in self.project.class_list.merged.items():
             # An undo can bring back pixels from before two classes were merged.

@@ -17,6 +17,9 @@ from engine.edits.sheet import Mask, Step
 
 __all__ = ["Replayed", "decided_at", "history_of", "moves_to", "path_to", "replay", "route", "walk"]
 
+# Steps that say nothing of a pixel: the engine's word, and classes that mean something else from then on.
+_NOT_DECIDED = ("adopt", "merge", "part")
+
 
 @dataclass(frozen=True)
 class Replayed:
@@ -164,7 +167,7 @@ def decided_at(
 ) -> NDArray[np.bool_]:
     """Return [H, W] bool: pixels that a person set on the way to the cursor.
 
-    Adopting a proposal is the engine's word; reverting takes back all that was decided; approving
+    Adopting a proposal is the engine's word, and merging classes none about pixels; reverting takes back all that was decided; approving
     decides every pixel, also when the image is reopened later.
 
     Args:
@@ -183,7 +186,7 @@ def decided_at(
         tool, proposal = facts.get(step, ("", None))
         if tool == "revert":
             answer[...] = bool(row.recovered) and proposal is None
-        elif step is not None and tool != "adopt":
+        elif step is not None and tool not in _NOT_DECIDED:
             (y0, x0, y1, x1), delta = delta_of(base, step, row)
             delta.mark(answer[y0:y1, x0:x1])
         if step in approved:

@@ -17,17 +17,22 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
+
+import numpy as np
 
 from engine.atomic import clear_parts
 from engine.edits import rows
 from engine.edits.drawing import Drawing
 from engine.edits.durable import Durable
+from engine.edits.following import MERGE, PART, Followed, followed_in, put_followed, taken_back
 from engine.edits.opening import begin, opened_journal, renewed_journal
 from engine.edits.sheet import STATES, Event, Mask, Sheet
 from engine.errors import UserError, nearest
 from engine.store import Project
+from engine.store.merging import Merge
 
 __all__ = ["EditRoom"]
 
@@ -336,3 +341,102 @@ class EditRoom(Drawing):
                     undone.append(stem)
                     self._write(self._sheets[stem])
         return undone
+
+    # ---- merged classes
+
+    @property
+    def follows(self) -> bool:
+        """Whether the corrected masks hold the classes that the project has, merged and taken back ones too."""
+        with self._lock, self._journal.reading() as base:
+            followed = followed_in(base)
+        return tuple(f.id for f in followed) == self.project.merges and not any(f.left for f in followed)
+
+    def follow_merges(self) -> Iterator[str]:
+        """Bring the corrected masks, approved ones too, in line with the classes that the project merged
+        or took back; yield each image that changes. Broken off, the next call does the rest.
+
+        Each image gets a step with a name. Taking back concerns the pixels that the merge changed
+        and that nobody drew over since.
+
+        Raises:
+            UserError: Some images could not be opened; the others are done.
+        """
+        self._check_writable()
+        failed: dict[str, UserError] = {}
+        wanted = self.project.merges
+        with self._lock, self._journal.reading() as base:
+            followed = {f.id: f for f in followed_in(base)}
+        for merge in reversed([f for f in followed.values() if f.id not in wanted]):
+            yield from self._convert(PART, merge, self._stems_of(merge.id), failed)
+            if not failed:
+                self._note(merge.id, None)
+        for number in wanted:
+            begun = followed.get(number) or self._begin(number)
+            if begun is not None and begun.left:
+                left: dict[str, UserError] = {}
+                yield from self._convert(MERGE, begun, begun.left, left)
+                self._note(begun.id, replace(begun, left=tuple(left)))
+                failed |= left
+        if failed:
+            raise next(iter(failed.values()))
+
+    def _begin(self, number: str) -> Followed | None:
+        """Keep that a merge is to be followed, before any mask does; None where it was just taken back."""
+        try:
+            found = Merge.load(self.project.root, number, self.project.class_list)
+        except UserError:
+            if number in self.project.merges:
+                raise
+            return None
+        with self._lock, self._journal.reading() as base:
+            stems = base.execute("SELECT stem FROM images WHERE base IS NOT NULL OR recovered ORDER BY stem")
+            merge = Followed(
+                number, found.old + 1, found.into + 1, tuple(str(s) for (s,) in stems.fetchall())
+            )
+        self._note(number, merge)
+        return merge
+
+    def _note(self, number: str, merge: Followed | None) -> None:
+        """Keep how far a merge is followed, in its place among the others; None where it is no longer."""
+        with self._lock:
+            self._check_writable()
+            with self._journal.changing(durable=True) as base:
+                followed = {f.id: f for f in followed_in(base)}
+                if merge is None:
+                    followed.pop(number, None)
+                else:
+                    followed[number] = merge
+                put_followed(base, list(followed.values()))
+
+    def _convert(
+        self, tool: str, merge: Followed, stems: Sequence[str], failed: dict[str, UserError]
+    ) -> Iterator[str]:
+        """Do one step on each of these images; those that could not be done stand in `failed` then."""
+        old, into = self._class(merge.old), self._class(merge.into)
+        name = f"Merge: {old} into {into}" if tool == MERGE else f"Merge taken back: {old}, {into}"
+        # Their batch tells the steps of a merge from those of all others, so its end has another one.
+        batch = merge.id if tool == MERGE else f"{merge.id}-back"
+
+        def change(stem: str, mask: Mask) -> Mask:
+            if tool == MERGE:
+                return np.where(mask == merge.old, np.uint8(merge.into), mask)
+            with self._lock, self._journal.reading() as base:
+                return taken_back(base, stem, mask, merge)
+
+        params = {"old": merge.old, "into": merge.into}
+        for stem in stems:
+            try:
+                yield from self.bulk(name, tool, change, [stem], params, approved=True, batch=batch)
+            except UserError as error:
+                if self._closed:
+                    raise
+                failed[stem] = error
+
+    def _stems_of(self, batch: str) -> list[str]:
+        with self._lock, self._journal.reading() as base:
+            found = base.execute("SELECT DISTINCT stem FROM steps WHERE batch=? ORDER BY stem", (batch,))
+            return [str(stem) for (stem,) in found.fetchall()]
+
+    def _class(self, value: int) -> str:
+        names = self.project.classes
+        return names[value - 1] if value <= len(names) else f"class {value}"

@@ -1,6 +1,6 @@
 """The order in which images are looked at: what is doubtful first, and why, in words."""
 
-from engine.queue.ranking import FILE, Entry, Ranking
+from engine.queue.ranking import FILE, Entry, Ranking, kept_path
 from engine.queue.scores import (
     ORDERS,
     Score,
@@ -19,6 +19,7 @@ __all__ = [
     "Score",
     "change",
     "disagreement",
+    "kept_path",
     "margin",
     "random_place",
     "tag_faults",

@@ -1,4 +1,7 @@
-"""queue.json: the images in the order of a ranking, with the reasons and what it was made from."""
+"""queue.json: the images in the order of the newest ranking, with the reasons and what it was made from.
+
+The newest ranking in each other order stands beside it, as queue-<order>.json.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from engine.queue.scores import ORDERS, Score
 from engine.store import Project, digest_of, is_name, label_set, source_of, tag_digest
 from engine.store.names import now
 
-__all__ = ["FILE", "Entry", "Ranking"]
+__all__ = ["FILE", "Entry", "Ranking", "kept_path"]
 
 FILE = "queue.json"
 # An entry takes about 150 bytes.
@@ -76,9 +79,19 @@ class Ranking:
         return tuple(entry.stem for entry in self.entries)
 
     def save(self, root: Path) -> None:
-        """Write queue.json, atomically."""
+        """Write queue.json, atomically; what stood there in another order is kept as `kept` reads it."""
+        try:
+            last = Ranking.load(root)
+        except UserError:
+            last = None  # damaged, which was told; another ranking is the way out of it
+        if last is not None and last.order != self.order:
+            last._write(kept_path(root, last.order))
+        self._write(root / FILE)
+        kept_path(root, self.order).unlink(missing_ok=True)
+
+    def _write(self, path: Path) -> None:
         write_json(
-            root / FILE,
+            path,
             {
                 "order": self.order,
                 "when": self.when,
@@ -90,18 +103,30 @@ class Ranking:
 
     @classmethod
     def load(cls, root: Path) -> Ranking | None:
-        """Return the project's queue, or None when nothing was ranked yet.
+        """Return the project's newest queue, or None when nothing was ranked yet.
 
         Raises:
             UserError: The file is damaged.
         """
-        path = root / FILE
+        return cls._read(root / FILE)
+
+    @classmethod
+    def kept(cls, root: Path, order: str) -> Ranking | None:
+        """Return what was last ranked in an order before the newest queue, or None.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        return cls._read(kept_path(root, order), order)
+
+    @classmethod
+    def _read(cls, path: Path, wanted: str = "") -> Ranking | None:
         if not path.exists():
             return None
         try:
             value = json.loads(read_bytes(path, _MAX_BYTES, _ACCEPTED))
             order, when = value["order"], value["when"]
-            if order not in ORDERS or not isinstance(when, str):
+            if order not in ORDERS or order != (wanted or order) or not isinstance(when, str):
                 raise ValueError(f"there is no order {str(order)[:40]!r}")
             return cls(
                 order,
@@ -127,6 +152,11 @@ class Ranking:
             for what, digest in self.digests.items()
             if today.get(what) != digest
         ]
+
+
+def kept_path(root: Path, order: str) -> Path:
+    """Return where a ranking is kept that is not the newest."""
+    return root / f"queue-{order}.json"
 
 
 def _digests(

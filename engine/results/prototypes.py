@@ -119,6 +119,8 @@ class PrototypeBank:
         prototypes: [C, N, D] float32 of length 1; of class n the first `count[n]` are there.
         count: [C] int64.
         member: [C, L] int32, prototype of each row, -1 for rows that came later.
+        epoch: [C] int64, 0-based epoch that made the prototypes, -1 for a class without any. Each epoch
+            makes them anew; a run keeps the last.
         of_instance, of_prototype: [D, D] float32, projections of the positiveness.
     """
 
@@ -133,6 +135,7 @@ class PrototypeBank:
     prototypes: NDArray[np.float32]
     count: NDArray[np.int64]
     member: NDArray[np.int32]
+    epoch: NDArray[np.int64]
     of_instance: NDArray[np.float32]
     of_prototype: NDArray[np.float32]
 
@@ -157,6 +160,8 @@ class PrototypeBank:
                 pushes = file.get_tensor("bank.pushes")
             classes, length, dim = found["rows"].shape
             if any(found[n].shape[:2] != (classes, length) for n in ("keys", "steps", "member", "centres")):
+                raise ValueError("its parts do not fit together")
+            if any(found[n].shape != (classes,) for n in ("count", "epoch")):
                 raise ValueError("its parts do not fit together")
             if found["mean"].shape != (classes, dim) or found["of_instance"].shape != (dim, dim):
                 raise ValueError("its parts do not fit together")

@@ -185,6 +185,21 @@ class ClassList:
             )
         )
 
+    def parted(self, old: int, followed: Sequence[int]) -> ClassList:
+        """Return the list in which a merged class stands for itself again.
+
+        Args:
+            old: Its place.
+            followed: Places of the classes that are merged into it then.
+        """
+        name = self.names[old]
+        return ClassList(
+            tuple(
+                replace(e, merged="") if i == old else replace(e, merged=name) if i in followed else e
+                for i, e in enumerate(self.entries)
+            )
+        )
+
     def _without_former(self, name: str) -> tuple[ClassEntry, ...]:
         """Return the entries, none of which claims `name` as a former one."""
         return tuple(replace(e, was=tuple(n for n in e.was if n != name)) for e in self.entries)

@@ -156,12 +156,13 @@ class LabelSet:
         except (OSError, UserError):
             return ""
 
-    def convert(self, table: NDArray[np.uint8]) -> list[str]:
+    def convert(self, table: NDArray[np.uint8], kept: LabelSet) -> list[str]:
         """Give every pixel of every mask the value that a table says; doing it again changes nothing
         where what it gives is given back.
 
         Args:
             table: [256] uint8.
+            kept: Where the masks that change are kept as they were; those there stay.
 
         Returns:
             The images whose mask is damaged and stays as it is.
@@ -174,6 +175,8 @@ class LabelSet:
                 unread.append(stem)
                 continue
             if (table[mask] != mask).any():
+                if not kept.path(stem).is_file():
+                    kept.write(stem, mask, self.digest(stem))
                 self.write(stem, table[mask], self.digest(stem))
         return unread
 

@@ -10,44 +10,29 @@ project/
 from __future__ import annotations
 
 import functools
-import os
 import time
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tomli_w
-
 from engine import images as pixels
-from engine.atomic import clear_parts, write_bytes, write_text
-from engine.colours import class_colours
+from engine.atomic import clear_parts, write_bytes
 from engine.errors import UserError, nearest
 from engine.intake import read_bytes
 from engine.store import tag_log
-from engine.store.class_list import ClassList, merged_states, text
+from engine.store.class_list import ClassList, text
 from engine.store.image_list import Image, image_lines, inside, read_images
-from engine.store.label_sets import label_sets
-from engine.store.schema import SCHEMA, migrate
+from engine.store.merging import check_merges
+from engine.store.project_classes import MERGES, MERGING, PARTING, ProjectClasses, TruthPlace, project_facts
+from engine.store.schema import migrate
 from engine.tags import UNKNOWN, Tags
 
 __all__ = ["Image", "Project", "TruthPlace", "open_once", "open_project", "project_facts"]
 
-# Stands in wsss.toml while a merge of classes is under way.
-_MERGING = "merging"
 
-
-@dataclass(frozen=True)
-class TruthPlace:
-    """Where truth masks lie and which class each index means; opened by `engine.store.truth` alone."""
-
-    folder: Path
-    classes: tuple[str, ...]
-
-
-class Project:
+class Project(ProjectClasses):
     """An open project. Cheap to make; reads files when asked, and again when they changed."""
 
     def __init__(self, root: Path, facts: Mapping[str, Any]) -> None:
@@ -58,21 +43,12 @@ class Project:
         truth = facts.get("truth")
         self.truth_place = None if truth is None else _truth_place(root, truth)
         self._facts = dict(facts)
+        check_merges(self._facts.get(MERGES, []), self._facts.get(PARTING), bool(self._facts.get(MERGING)))
         self._tags: tuple[tuple[int, int], Tags] | None = None
         self.images: dict[str, Image] = {i.stem: i for i in read_images(root / "images.csv")}
 
     def __repr__(self) -> str:
         return f"Project({self.name!r}, {len(self.images)} images, {len(self.classes)} classes)"
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes; class i is index i + 1 in masks."""
-        return self.class_list.names
-
-    @property
-    def colours(self) -> tuple[str, ...]:
-        """`#RRGGBB` of each class."""
-        return self.class_list.colours
 
     @property
     def usable(self) -> tuple[str, ...]:
@@ -194,111 +170,6 @@ class Project:
         self.images[stem] = replace(self.image(stem), aside=reason)
         self._write_images()
 
-    def add_class(self, name: str) -> None:
-        """Add a class behind the others, unknown on every image; indexes of the others stay.
-
-        Raises:
-            UserError: The name cannot be used or stands already.
-        """
-        changed = self.class_list.added(name, class_colours(len(self.classes) + 1)[-1])
-        self._free_name(name)
-        # "All others absent" was never said of a class that nobody knew. These lines come first:
-        # they say nothing until the class is there, so a kill in between does no harm.
-        self.tags()
-        tag_log.append(self.root / "tags.csv", [(stem, name, UNKNOWN) for stem in self.images], tag_log.who())
-        self._take(changed)
-
-    def rename_class(self, old: str, new: str) -> None:
-        """Give a class another name; masks, maps, tags and runs of before know it by its place.
-
-        The truth's class of the old name is that class still. One write, so a kill leaves the
-        old name or the new one.
-
-        Raises:
-            UserError: There is no such class, or the name cannot be used or stands already.
-        """
-        changed = self.class_list.renamed(old, new)
-        if self.class_list.former.get(new, old) != old:
-            self._free_name(new)
-        self._rename_truth(old, new)
-        self._take(changed)
-
-    def merge_classes(self, old: str, into: str) -> list[str]:
-        """Let one class stand for another one too, in tags, labels, maps and the truth.
-
-        The places of the classes stay, so that runs, views and corrected masks keep their meaning;
-        that of `old` is left empty. Corrected masks are a person's and are not touched here:
-        `EditRoom.bulk` converts them as one named step. Killed in between, the next opening of
-        the project ends the work.
-
-        Returns:
-            Sentences on masks that could not be read and are left as they are.
-
-        Raises:
-            UserError: One of the classes is not in use, or they are the same.
-        """
-        changed = self.class_list.with_merged(old, into)
-        self._rename_truth(old, into)
-        self._facts[_MERGING] = True
-        self._take(changed)
-        return self.finish_merging()
-
-    def finish_merging(self) -> list[str]:
-        """Do what is left of a merge; doing it again changes nothing.
-
-        Returns:
-            Sentences on masks that could not be read and are left as they are.
-        """
-        path, merged = self.root / "tags.csv", self.class_list.merged
-        tags = tag_log.load(path, tuple(self.images), self.classes, self.class_list.former)
-        states, changes = tags.states.copy(), []
-        for old, into in merged.items():
-            both = merged_states(states, old, into)
-            changes += [
-                (stem, self.classes[into], int(state))
-                for stem, state, was in zip(tags.stems, both, states[:, into], strict=True)
-                if state != was
-            ]
-            states[:, into] = both
-        if changes:
-            tag_log.append(path, changes, tag_log.who())
-        table = np.arange(256, dtype=np.uint8)
-        for old, into in merged.items():
-            table[old + 1] = into + 1
-        said = []
-        for labels in label_sets(self.root, self.colours):
-            if unread := labels.convert(table):
-                said.append(f"Masks of '{labels.name}' cannot be read and stay: {', '.join(unread[:5])}.")
-        self._facts.pop(_MERGING, None)
-        self._write_facts()
-        self._tags = None
-        return said
-
-    def current_names(self, names: Sequence[str]) -> list[str]:
-        """Return what classes are called today that a run knew by these names."""
-        former = self.class_list.former
-        return [former.get(name, name) for name in names]
-
-    def _take(self, classes: ClassList) -> None:
-        self.class_list = classes
-        self._write_facts()
-        self._tags = None
-
-    def _rename_truth(self, old: str, new: str) -> None:
-        """Let the indexes of truth masks that mean a class mean it under its other name."""
-        if self.truth_place is not None:
-            names = tuple(new if name == old else name for name in self.truth_place.classes)
-            self.truth_place = replace(self.truth_place, classes=names)
-
-    def _free_name(self, name: str) -> None:
-        """Make sure that no line of tags.csv means another class by a name that is given anew."""
-        if name in self.class_list.former:
-            tag_log.rename(self.root / "tags.csv", self.class_list.former)
-
-    def recolour(self, colours: Mapping[str, str]) -> None:
-        """Give classes other colours (`#RRGGBB`)."""
-        self._take(self.class_list.recoloured(colours))
-
     def relink(self, images: Path | None = None, truth: Path | None = None) -> list[str]:
         """Point the project at the new place of its images or truth, after looking at them.
 
@@ -362,11 +233,6 @@ class Project:
             f"{' …' if len(changed) > 5 else ''}. Runs that used them are stale."
         ]
 
-    def _write_facts(self) -> None:
-        truth = self.truth_place
-        facts = project_facts(self.root, self.name, self.class_list, self.image_folder, truth)
-        write_text(self.root / "wsss.toml", tomli_w.dumps({**self._facts, **facts}))
-
     def _write_images(self) -> None:
         write_bytes(self.root / "images.csv", image_lines(self.images.values()))
 
@@ -398,8 +264,10 @@ def open_project(path: str | Path) -> Project:
         raise _damaged(file, f"it lacks {error.args[0]!r}") from None
     except (UnicodeDecodeError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _damaged(file, str(error)) from None
-    if facts.get(_MERGING):
+    if facts.get(MERGING):
         project.finish_merging()
+    if facts.get(PARTING):
+        project.finish_parting()
     return project
 
 
@@ -407,32 +275,6 @@ def open_project(path: str | Path) -> Project:
 def open_once(path: str) -> Project:
     """Return a project that a worker process keeps open: one of ten thousand images takes 0.3 s to read."""
     return open_project(path)
-
-
-def project_facts(
-    root: Path,
-    name: str,
-    classes: ClassList,
-    image_folder: Path,
-    truth: TruthPlace | None,
-) -> dict[str, Any]:
-    """Return what wsss.toml says of a project."""
-    facts: dict[str, Any] = {
-        "schema": SCHEMA,
-        "name": name,
-        "images": {"folder": _relative(root, image_folder)},
-        "classes": classes.as_facts(),
-    }
-    if truth is not None:
-        facts["truth"] = {"folder": _relative(root, truth.folder), "classes": list(truth.classes)}
-    return facts
-
-
-def _relative(root: Path, folder: Path) -> str:
-    try:
-        return PurePosixPath(Path(os.path.relpath(folder.resolve(), root))).as_posix()
-    except ValueError:  # another drive on Windows
-        return folder.resolve().as_posix()
 
 
 def _placed(root: Path, folder: str) -> Path:

@@ -9,6 +9,8 @@ import numpy as np
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QPushButton, QVBoxLayout
 
+from wsss_napari._compat import canvas_of
+from wsss_napari.brush_wheel import BrushWheel
 from wsss_napari.correct_queue import QueuePanel
 from wsss_napari.correct_tools import ToolRow
 from wsss_napari.correction import UNSURE
@@ -56,6 +58,8 @@ class CorrectPage(Page):
         column.insertWidget(below, self.restart, 0, Qt.AlignmentFlag.AlignHCenter)
         self.layers = LayerGroup(desk.layers, "correct:")
         self.sight = CorrectSight(desk.layers, self.corrections)
+        canvas = canvas_of(desk.viewer)
+        self.wheel = None if canvas is None else BrushWheel(canvas, self._under_the_brush, self)
         self.shown = False
         self._later = QTimer(self)
         self._later.setSingleShot(True)
@@ -244,6 +248,12 @@ class CorrectPage(Page):
             layer.visible = True
         viewer.layers.selection.active = layer
 
+    def _under_the_brush(self) -> Any | None:
+        """Return the mask's layer while the page is in front and the layer is the active one."""
+        layer, viewer = self.correction.layer, self.desk.viewer
+        active = viewer is not None and layer is not None and viewer.layers.selection.active is layer
+        return layer if self.shown and active else None
+
     def _show_figures(self) -> None:
         sheet = self.correction.sheet
         if sheet is None:
@@ -325,7 +335,8 @@ class CorrectPage(Page):
     def _paint_digit(self, chord: str) -> None:
         project = self.session.project
         if project is not None and int(chord) <= len(project.classes):
-            self._paint(int(chord))
+            cls = int(chord) - 1
+            self._paint(project.class_list.merged.get(cls, cls) + 1)
 
     def _use_policy(self, policy: str) -> None:
         self.correction.policy = policy

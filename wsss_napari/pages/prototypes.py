@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,26 +15,26 @@ from engine.results import PrototypeBank, PrototypeView
 from engine.store import Run, runs_of
 from engine.tags import PRESENT
 from wsss_napari.desk import Desk
-from wsss_napari.pages.page import Page
+from wsss_napari.pages.layer_page import LayerPage
 from wsss_napari.pages.prototypes_body import PrototypesBody
 from wsss_napari.pages.prototypes_rows import PrototypesRows
+from wsss_napari.pages.prototypes_sight import PrototypesSight
 from wsss_napari.pages.prototypes_work import PixelClicks, PrototypesWork
 from wsss_napari.prototype_bank import Hand, Shelf, choice_of
 from wsss_napari.prototype_jobs import METHOD
 from wsss_napari.prototype_layers import PrototypeLayers
 from wsss_napari.prototype_plots import PrototypePlots
-from wsss_napari.prototype_view import STAGES, PrototypeScene
+from wsss_napari.prototype_stages import MASKS, STAGES
+from wsss_napari.prototype_view import PrototypeScene
 from wsss_napari.session import STATES
 from wsss_napari.thumbnails import Thumbnails
 
 __all__ = ["PrototypesPage"]
 
 _SETTLE_MS = 100
-# The page that was in front last owns the layers: a viewer may have one in each of two docks.
-_LAST: WeakKeyDictionary[Desk, PrototypesPage] = WeakKeyDictionary()
 
 
-class PrototypesPage(Page):
+class PrototypesPage(LayerPage):
     """One class of one image on its way through the stages; nothing on a slider asks the network."""
 
     NAME = "prototypes"
@@ -52,22 +51,22 @@ class PrototypesPage(Page):
         self.plots = PrototypePlots()
         self.clicks = PixelClicks(self)
         self.scene: PrototypeScene | None = None
-        self.shown = False
         self._plots_shown = False
         self._view: PrototypeView | None = None
         self._bank: PrototypeBank | None = None
         # What a person did to the classes of the bank, and painted in its images; gone with the bank.
-        self._hands: dict[int, Hand] = {}
-        self._painted: dict[tuple[str, int], NDArray[np.bool_]] = {}
+        self.hands: dict[int, Hand] = {}
+        self.painted: dict[tuple[str, int], NDArray[np.bool_]] = {}
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.setInterval(_SETTLE_MS)
         self._later.timeout.connect(self.show_figures)
-        self._arrow = QTimer(self)
-        self._arrow.setSingleShot(True)
-        self._arrow.setInterval(_SETTLE_MS)
-        self._arrow.timeout.connect(self._move_arrow)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_SETTLE_MS)
+        self._soon.timeout.connect(self._follow)
         self.rows = PrototypesRows(self)
+        self.sight = PrototypesSight(self)
         self.work = PrototypesWork(self)
         self._connect()
         self._use_project()
@@ -75,26 +74,29 @@ class PrototypesPage(Page):
 
     def enter(self) -> None:
         """Show the class in the image in front."""
-        self.shown = True
-        _LAST[self.desk] = self
+        super().enter()
         self.layers.wake()
         self.clicks.turn(True)
+        self.sight.tips.turn(True)
         self.load()
 
     def leave(self) -> None:
         """Stop playing and painting, and put layers and plots away."""
-        self.shown = False
+        super().leave()
         self.panel.player.stop()
         self._end_painting()
         self.clicks.turn(False)
+        self.sight.tips.turn(False)
+        self.sight.preview.forget()
         self._later.stop()
+        self._soon.stop()
         self._hide_plots()
         self.layers.sleep()
 
     @property
     def busy(self) -> bool:
-        """Whether crops are still to come."""
-        return self.scene is not None and self.thumbnails.pending > 0
+        """Whether crops or a CRF are still to come."""
+        return self.scene is not None and (self.thumbnails.pending > 0 or self.sight.busy)
 
     def command(self) -> str | None:
         """Return the line that looks at the image in front."""
@@ -137,7 +139,7 @@ class PrototypesPage(Page):
             self.hide_hint()
             if self.shown:  # another page in front: reading every image it steps through would slow it
                 self._read(run, session.image, session.cls)
-        if self.scene is None and _LAST.get(self.desk) is self:
+        if self.scene is None and self.owns_layers:
             self.layers.clear()
             self._hide_plots()
         self.work.show()
@@ -150,13 +152,25 @@ class PrototypesPage(Page):
             return
         scene.choice, scene.alpha = self.panel.sliders.choice, self.panel.sliders.alpha
         scene.refresh()
-        if not self.panel.paint.isChecked():
+        self.sight.outdated()
+        # Masks need all classes and wait for a moment of rest.
+        if not self.panel.paint.isChecked() and self.stage not in MASKS:
             self.layers.show(self.stage)
-        self._say_stage()
+        self.say_stage()
         self.rows.show()
-        if not self._arrow.isActive():  # painting the bank takes longer than a frame of the canvas
-            self._arrow.start()
+        if not self._soon.isActive():  # painting the bank takes longer than a frame of the canvas
+            self._soon.start()
         self._later.start()
+
+    def say_stage(self) -> None:
+        """Write down which stage is in front and what it found."""
+        scene = self.scene
+        if scene is None:
+            return
+        line = self.sight.line() if self.stage in MASKS else scene.line(self.stage)
+        if scene.known and scene.passage is None and self.stage not in ("cam", *MASKS):
+            line = f"No cell of {self.class_name} is over τ here: lower it, or paint a seed."
+        self.panel.show_stage(self.panel.player.step, line)
 
     def light(self, prototype: int | None) -> None:
         """Show the map of one neighbour while it is pointed at; None goes back to the stage."""
@@ -166,7 +180,8 @@ class PrototypesPage(Page):
         if prototype is not None:
             scene.lit = prototype
         self.layers.show("neighbours" if prototype is not None else self.stage)
-        self._say_stage()
+        self.say_stage()
+        self.sight.follow()
         self._later.start()
 
     def probe(self, y: float, x: float) -> None:
@@ -194,12 +209,14 @@ class PrototypesPage(Page):
             evicted=sorted(scene.hand.evicted),
             off=sorted(scene.hand.off),
             lit=scene.lit if scene.lit is not None else self.rows.chosen,
+            ringed=self.rows.held,
             words=self._bank_words(scene),
         )
         self.plots.show_scores(scene.scores(), scene.alpha, self._gate_words(scene))
         ages = scene.ages()
         length = scene.bank.rows.shape[1]
-        self.plots.show_ages(ages, f"{len(ages)} of {length} rows ({len(ages) / length:.0%})")
+        self.rows.show_clusters()
+        self.plots.show_ages(ages, f"{len(ages)} of {length} ({len(ages) / length:.0%})")
         self._show_others(scene)
         self._plots_shown = True
         self.desk.plots.show(self.plots, f"Prototypes of {self.class_name} · {scene.view.image}")
@@ -227,7 +244,7 @@ class PrototypesPage(Page):
         self.panel.paint.setChecked(False)
         self.panel.paint.blockSignals(False)
         if found.any():
-            self._painted[scene.view.image, scene.cls] = scene.painted = found > 0
+            self.painted[scene.view.image, scene.cls] = scene.painted = found > 0
         else:
             self.desk.said("info", "Nothing is painted, so the seed stays as it was.")
         self.panel.show_painting(False, scene.painted is not None)
@@ -237,7 +254,7 @@ class PrototypesPage(Page):
         """Go back to the seed of the class map."""
         scene = self.scene
         if scene is not None:
-            self._painted.pop((scene.view.image, scene.cls), None)
+            self.painted.pop((scene.view.image, scene.cls), None)
             scene.painted = None
             self.panel.show_painting(False, False)
             self.redraw()
@@ -251,13 +268,15 @@ class PrototypesPage(Page):
         panel.forget.clicked.connect(self.forget_painted)
         plots.alpha_dragged.connect(panel.sliders.set_alpha)
         plots.row_clicked.connect(self.rows.show_image)
+        plots.lassoed.connect(self.rows.hold)
         plots.row_hovered.connect(self._hover_row)
         plots.prototype_clicked.connect(self.rows.choose)
         for signal in (events.image, events.run, events.cls):
             signal.connect(self._changed)
         events.project.connect(self._project_changed)
         self.session.tags_changed.connect(self._tags_changed)
-        for widget in (panel.neighbours, panel.rows, panel.player):
+        galleries = panel.galleries
+        for widget in (galleries.neighbours, galleries.rows, galleries.sizes, galleries.grid, panel.player):
             self.desk.plots.follow_theme(widget)
         # The page lies in a scroll area, which would keep the arrow keys for itself.
         self.desk.keys.watch(self)
@@ -297,7 +316,7 @@ class PrototypesPage(Page):
             bank = self.shelf.bank(run)
             if bank is not self._bank:
                 self._bank = bank
-                self._hands, self._painted = {}, {}
+                self.hands, self.painted = {}, {}
                 params = dict(run.facts.get("params") or {})
                 most = int(bank.prototypes.shape[1])
                 self.panel.sliders.show_run(choice_of(params), float(params.get("alpha", 0.0)), most)
@@ -317,17 +336,19 @@ class PrototypesPage(Page):
             bank,
             cls,
             sliders.choice,
-            self._hands.setdefault(cls, Hand()),
+            self.hands.setdefault(cls, Hand()),
             alpha=sliders.alpha,
-            painted=self._painted.get((image, cls)),
+            painted=self.painted.get((image, cls)),
         )
-        self.layers.open(self.scene, self.class_name, self.desk.colours[cls], self.desk.settings.colormap)
+        self.layers.open(self.scene, self.class_name, self.desk.colours, self.desk.settings.colormap)
         self.panel.show_tools(True)
         self.panel.show_about(self._about(self.scene, run))
         self.panel.show_painting(False, self.scene.painted is not None)
         self.probe(-1, -1)
-        self.rows.chosen = None
+        self.rows.open(self.scene)
+        self.sight.open()
         self.redraw()
+        self.sight.follow()
         self.show_figures()
 
     def _about(self, scene: PrototypeScene, run: Run) -> str:
@@ -352,6 +373,7 @@ class PrototypesPage(Page):
     def _close(self) -> None:
         self._end_painting()
         self.scene = self._view = None
+        self.sight.close()
         self._later.stop()
         self.panel.player.stop()
         self.panel.show_warning("")
@@ -366,19 +388,12 @@ class PrototypesPage(Page):
         if self.scene is not None:
             self._end_painting()
             self.layers.show(self.stage)
-            self._say_stage()
+            self.say_stage()
+            self.sight.follow()
             self._later.start()
 
-    def _say_stage(self) -> None:
-        scene = self.scene
-        if scene is None:
-            return
-        line = scene.line(self.stage)
-        if scene.known and scene.passage is None:
-            line = f"No cell of {self.class_name} is over τ here: lower it, or paint a seed."
-        self.panel.show_stage(self.panel.player.step, line)
-
-    def _move_arrow(self) -> None:
+    def _follow(self) -> None:
+        self.sight.follow()
         if self.scene is not None and self._plots_shown and isalive(self.plots):
             self.plots.show_instance(self.scene.map())
 

@@ -6,31 +6,36 @@ from collections.abc import Sequence
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QCheckBox,
     QHBoxLayout,
     QLabel,
-    QMenu,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
+from engine.params import Field
 from wsss_napari.bar_cells import figure, figure_table, fit_rows
 from wsss_napari.controls import note, rule
-from wsss_napari.prototype_gallery import Gallery
+from wsss_napari.pages.prototypes_galleries import PrototypeGalleries
 from wsss_napari.prototype_sliders import PrototypeSliders
-from wsss_napari.prototype_view import STAGES, Near
+from wsss_napari.prototype_stages import FIRST_SHOWN, STAGES, at_of
+from wsss_napari.prototype_view import Near
+from wsss_napari.slide_entry import SlideEntry
 from wsss_napari.step_player import StepPlayer
 from wsss_napari.thumbnails import Thumbnails
 
 __all__ = ["PrototypesBody"]
 
-_BARS = '<span style="color: #E69F00">■</span> weight &nbsp; <span style="color: #56B4E9">■</span> similarity'
-_CLAIM = (
-    "<p>Claim 1: training draws the two bars of each neighbour together. Similarity s is the softmax of the products with the "
-    "instance prototype over the neighbours, weight the positiveness w/Σw (eq. 7). Each row is scaled by its longest bar."
-    "</p><p>Point at a crop: its map. Click: switch it off or on. Click on the words under it: its rows of the bank. "
-    "Keys: Up and Down, Space, Enter.</p>"
+_BACKGROUND = Field(
+    "background",
+    "float",
+    0.5,
+    "What a prototype-aware map must exceed to beat the background in the mask. Moving it shows the mask; after the CRF it is "
+    "what the CRF starts from.",
+    low=0,
+    high=1,
 )
 
 
@@ -48,7 +53,7 @@ class PrototypesBody(QWidget):
         self.warning.setProperty("wsss", "warning")
         self._build_missing()
         self._build_stages()
-        self._build_galleries(thumbnails)
+        self.galleries = PrototypeGalleries(thumbnails, self)
         self._build_paint()
         self._build_pixel()
         self.tools = QWidget(self)
@@ -57,7 +62,7 @@ class PrototypesBody(QWidget):
         tools.addWidget(rule())
         tools.addWidget(self.sliders)
         tools.addWidget(rule())
-        tools.addLayout(self._galleries)
+        tools.addWidget(self.galleries)
         tools.addWidget(rule())
         tools.addLayout(self._paint)
         tools.addWidget(rule())
@@ -99,11 +104,6 @@ class PrototypesBody(QWidget):
         """Say what is particular of the class here, or nothing."""
         self.about.setText(text)
         self.about.setVisible(bool(text))
-
-    def show_rows(self, title: str, there: bool) -> None:
-        """Name the prototype whose rows are shown, or say that there are none."""
-        self.rows_title.setText(title)
-        self.rows.setVisible(there)
 
     def show_near(self, where: str, near: Sequence[Near], names: Sequence[str]) -> None:
         """Show what is nearest to a pixel; without any the table goes."""
@@ -152,43 +152,31 @@ class PrototypesBody(QWidget):
         self.player = StepPlayer(self)
         self.player.text.hide()  # the stages have names
         self.player.slider.setAccessibleName("Stage on the way to the map")
-        self.player.first_button.setToolTip("Go to the seed")
-        self.player.last_button.setToolTip("Go to the prototype-aware map")
+        self.player.first_button.setToolTip("Go to the class map")
+        self.player.last_button.setToolTip("Go to the mask after the CRF")
         self.player.set_last(len(STAGES) - 1)
-        self.player.set_step(len(STAGES) - 1)
+        self.player.set_step(at_of(FIRST_SHOWN))
         self.line = note(self)
         self.about = note(self)
         self._stages = QVBoxLayout()
         self._stages.setSpacing(4)
         for widget in (self.stage, self.player, self.line, self.about):
             self._stages.addWidget(widget)
+        tip = f"<p>{_BACKGROUND.doc}</p>"
+        self.background = SlideEntry(_BACKGROUND, self)
+        self.background.setAccessibleName("Background score")
+        self.background.setToolTip(tip)
+        label = QLabel("Background", self)
+        label.setBuddy(self.background)
+        label.setToolTip(tip)
+        self.truth = QCheckBox("Truth", self)
+        self.truth.setToolTip("Show the outlines of the image's true mask over the stage")
+        line = QHBoxLayout()
+        line.addWidget(label)
+        line.addWidget(self.background, 1)
+        line.addWidget(self.truth)
+        self._stages.addLayout(line)
         self.sliders = PrototypeSliders(self)
-
-    def _build_galleries(self, thumbnails: Thumbnails) -> None:
-        self.neighbours_title = QLabel("Neighbours", self)
-        self.neighbours_title.setProperty("wsss", "title")
-        self.legend = QLabel(_BARS, self)
-        self.legend.setToolTip(_CLAIM)
-        self.legend.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        # In a narrow dock it is cut; it must not make the dock wider.
-        self.legend.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.neighbours = Gallery("Neighbours of this image's prototype", thumbnails, bars=2, parent=self)
-        self.rows_title = QLabel(self)
-        self.rows_title.setProperty("wsss", "title")
-        self.rows_title.setToolTip(
-            "<p>Rows of the bank that the prototype was made of, each cut about where its seed lay in the training "
-            "crop. Click: pin it, evict it, or show its image.</p>"
-        )
-        self.rows = Gallery("Rows of the bank", thumbnails, parent=self)
-        self.menu = QMenu(self)
-        head = QHBoxLayout()
-        head.addWidget(self.neighbours_title)
-        head.addWidget(self.legend, 1)
-        self._galleries = QVBoxLayout()
-        self._galleries.setSpacing(2)
-        self._galleries.addLayout(head)
-        for widget in (self.neighbours, self.rows_title, self.rows):
-            self._galleries.addWidget(widget)
 
     def _build_paint(self) -> None:
         self.paint = QPushButton("Paint a seed", self)

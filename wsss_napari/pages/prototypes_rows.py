@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Sized
 from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QPoint
-from qtpy.QtGui import QCursor
+from qtpy.QtGui import QColor, QCursor
 
-from engine.results import image_key
+from engine.results import PrototypeBank, image_key
 from engine.store import Project
 from wsss_napari.prototype_bank import Hand
+from wsss_napari.prototype_clusters import ClusterLine
 from wsss_napari.prototype_gallery import Cell
 from wsss_napari.prototype_view import Neighbour, PrototypeScene
 
@@ -31,25 +32,42 @@ class PrototypesRows(QObject):
 
     Attributes:
         chosen: The prototype whose rows are shown, or None before there is one.
+        held: Rows in the lasso, which are then shown instead.
     """
 
     def __init__(self, page: PrototypesPage) -> None:
         super().__init__(page)
         self.page = page
         self.chosen: int | None = None
+        self.held: tuple[int, ...] = ()
+        self._of: tuple[PrototypeBank, int] | None = None
         self._stems: dict[int, str] = {}
-        panel = page.panel
-        panel.neighbours.hovered.connect(self._hover)
-        panel.neighbours.picked.connect(self.toggle)
-        panel.neighbours.opened.connect(self.choose)
-        panel.neighbours.menu_asked.connect(self._prototype_menu)
-        for signal in (panel.rows.picked, panel.rows.opened):
+        panes = page.panel.galleries
+        panes.neighbours.hovered.connect(self._hover)
+        panes.neighbours.picked.connect(self.toggle)
+        panes.neighbours.opened.connect(self.choose)
+        panes.neighbours.menu_asked.connect(self._prototype_menu)
+        for signal in (panes.rows.picked, panes.rows.opened):
             signal.connect(lambda row: self._row_menu(row, QCursor.pos()))
-        panel.rows.menu_asked.connect(self._row_menu)
+        panes.rows.menu_asked.connect(self._row_menu)
+        panes.grid.row_picked.connect(self._row_menu)
+        panes.grid.opened.connect(self.choose)
+        panes.turned.connect(lambda _clusters: self.show_clusters())
+        panes.evict_all.clicked.connect(lambda: self.evict(*self.held))
+        panes.pin_all.clicked.connect(lambda: self.pin(*self.held))
+        panes.let_go.clicked.connect(lambda: self.hold(()))
 
     def use(self, project: Project | None) -> None:
         """Find the images of rows in this project from now on."""
         self._stems = {} if project is None else {image_key(stem): stem for stem in project.usable}
+
+    def open(self, scene: PrototypeScene) -> None:
+        """Begin with another scene; the lasso stays while it is the same class of the same bank."""
+        of = (scene.bank, scene.cls)
+        if of != self._of:
+            self._of = of
+            self._drop()
+        self.chosen = None
 
     def stem_of(self, row: int) -> str | None:
         """Return the image of a row of the chosen class, or None when the project has it no more."""
@@ -68,26 +86,54 @@ class PrototypesRows(QObject):
         return f"{where} · score {score:.2f} · seed {area:.0%} of the crop · {age} steps old · {made}"
 
     def show(self) -> None:
-        """Show the neighbours as they are now, and the rows of the chosen one."""
-        scene, panel = self.page.scene, self.page.panel
+        """Show the neighbours as they are now, and the rows of the chosen one or of the lasso."""
+        scene, panes = self.page.scene, self.page.panel.galleries
         if scene is None:
             return
         found = scene.neighbours()
         if self.chosen is None or not scene.known or self.chosen >= int(scene.bank.count[scene.cls]):
             self.chosen = found[0].prototype if found else None
         longest = max((max(n.weight, n.similar) for n in found if not n.off), default=0.0)
-        panel.neighbours.show_cells([self._neighbour_cell(n, longest) for n in found], self.chosen)
-        panel.neighbours.setVisible(bool(found))
-        panel.legend.setVisible(bool(found))
+        panes.neighbours.show_cells([self._neighbour_cell(n, longest) for n in found], self.chosen)
+        panes.neighbours.setVisible(bool(found))
+        panes.legend.setVisible(bool(found))
         on = sum(not n.off for n in found)
         total = int(scene.bank.count[scene.cls]) if scene.known else 0
-        panel.neighbours_title.setText(f"Neighbours · {on} of {total}")
+        panes.title.setText(f"{on} of {total} prototypes")
         self._show_rows(scene)
+
+    def show_clusters(self) -> None:
+        """Show what each prototype of the class stands for, while the clusters are in front."""
+        scene, page, panes = self.page.scene, self.page, self.page.panel.galleries
+        if scene is None or not panes.clusters_shown:
+            return
+        order = scene.clusters()
+        sizes = [len(scene.rows_of(n)) for n in order]
+        shade = page.desk.colours[scene.cls]
+        weights = {n.prototype: n.weight for n in scene.neighbours() if not n.off}
+        lines = [self._cluster(scene, n, weights.get(n), max(sizes[0], 1)) for n in order]
+        panes.grid.show_lines(lines, shade, self.chosen)
+        panes.show_sizes(sizes, QColor(shade))
+        panes.sizes.setVisible(bool(order))
+        panes.sizes.tell(f"{min(sizes)} to {max(sizes)} rows a prototype" if sizes else "")
+        panes.round.setText(self._round_words(scene, sum(sizes)))
 
     def choose(self, prototype: int) -> None:
         """Show the rows of a prototype."""
         self.chosen = prototype
+        self._drop()
         self.show()
+        self.show_clusters()
+
+    def hold(self, rows: Sequence[int]) -> None:
+        """Show the rows that a lasso went round; without any it is let go."""
+        if self.page.scene is None:
+            return
+        self.held = tuple(rows)
+        if not rows:
+            self._drop()
+        self.show()
+        self.page.show_figures()
 
     def toggle(self, prototype: int) -> None:
         """Switch a prototype off or on; undone as everything else."""
@@ -101,20 +147,32 @@ class PrototypesRows(QObject):
             partial(_flip, scene.hand, "off", prototype),
         )
 
-    def evict(self, row: int) -> None:
-        """Let a row of the bank take no part, or bring it back."""
+    def evict(self, *rows: int) -> None:
+        """Let rows of the bank take no part, or bring them back when none of them does; one step to undo."""
         scene = self.page.scene
-        if scene is not None:
-            word = "bring back" if row in scene.hand.evicted else "evict"
-            name = f"{word} row {row} of {self.page.class_name}"
-            self._do(name, partial(_flip, scene.hand, "evicted", row))
+        if scene is None or not rows:
+            return
+        staying = [row for row in rows if row not in scene.hand.evicted]
+        word = "evict" if staying else "bring back"
+        self._do(
+            f"{word} {_named(rows)} of {self.page.class_name}",
+            partial(_flip, scene.hand, "evicted", *(staying or rows)),
+        )
 
-    def pin(self, row: int) -> None:
-        """Keep a row first in the gallery, or no longer."""
+    def pin(self, *rows: int) -> None:
+        """Keep rows first in the gallery, or no longer when all of them are; one step to undo."""
         scene = self.page.scene
-        if scene is not None:
-            word = "unpin" if row in scene.hand.pinned else "pin"
-            self._do(f"{word} row {row} of {self.page.class_name}", partial(_flip_pin, scene.hand, row))
+        if scene is None or not rows:
+            return
+        before = list(scene.hand.pinned)
+        new = [row for row in rows if row not in before]
+        after = [*before, *new] if new else [row for row in before if row not in rows]
+        word = "pin" if new else "unpin"
+        self._do(
+            f"{word} {_named(rows)} of {self.page.class_name}",
+            partial(_put, scene.hand.pinned, after),
+            partial(_put, scene.hand.pinned, before),
+        )
 
     def show_image(self, row: int) -> None:
         """Show the image that a row comes from."""
@@ -124,15 +182,21 @@ class PrototypesRows(QObject):
         else:
             self.page.desk.said("info", "The image of this row is no longer in the project.")
 
-    def _do(self, name: str, flip: Callable[[], None]) -> None:
-        def act() -> None:
-            flip()
+    def _do(self, name: str, apply: Callable[[], None], revert: Callable[[], None] | None = None) -> None:
+        """Do what can be undone; without `revert` it is its own inverse."""
+
+        def act(change: Callable[[], None]) -> None:
+            change()
             if isalive(self) and self.page.shown:
                 self.page.redraw()
                 self.page.show_figures()
 
-        # Flipping twice is nothing, so it is its own inverse.
-        self.page.session.history.do(name, act, act)
+        self.page.session.history.do(name, partial(act, apply), partial(act, revert or apply))
+
+    def _drop(self) -> None:
+        self.held = ()
+        if isalive(self.page.plots):
+            self.page.plots.drop_lasso()
 
     def _hover(self, prototype: int) -> None:
         scene = self.page.scene
@@ -143,7 +207,7 @@ class PrototypesRows(QObject):
         scene = self.page.scene
         if scene is None:
             return
-        menu = self.page.panel.menu
+        menu = self.page.panel.galleries.menu
         menu.clear()
         word = "Switch on" if prototype in scene.hand.off else "Switch off"
         menu.addAction(word).triggered.connect(lambda _=False: self.toggle(prototype))
@@ -154,7 +218,7 @@ class PrototypesRows(QObject):
         scene = self.page.scene
         if scene is None:
             return
-        menu = self.page.panel.menu
+        menu = self.page.panel.galleries.menu
         menu.clear()
         pin = "Unpin" if row in scene.hand.pinned else "Pin: keep it first"
         evict = "Bring back into the bank" if row in scene.hand.evicted else "Evict from the bank"
@@ -166,7 +230,17 @@ class PrototypesRows(QObject):
         menu.popup(where)
 
     def _show_rows(self, scene: PrototypeScene) -> None:
-        panel = self.page.panel
+        panel = self.page.panel.galleries
+        held = self.held
+        panel.show_lasso(
+            len(held),
+            evict=not all(row in scene.hand.evicted for row in held),
+            pin=not all(row in scene.hand.pinned for row in held),
+        )
+        if held:
+            panel.rows.show_cells([self._row_cell(scene, row) for row in held])
+            panel.show_rows(f"{_counted(held)} in the lasso", True)
+            return
         if self.chosen is None:
             panel.rows.show_cells(())
             panel.show_rows("", False)
@@ -179,11 +253,37 @@ class PrototypesRows(QObject):
         panel.rows.show_cells([self._row_cell(scene, row) for row in listed])
         panel.show_rows(title, bool(listed))
 
+    def _cluster(self, scene: PrototypeScene, prototype: int, weight: float | None, most: int) -> ClusterLine:
+        rows = scene.rows_of(prototype)
+        off = prototype in scene.hand.off
+        here = "off" if off else "no neighbour" if weight is None else f"weight {weight:.2f}"
+        name = f"{self.page.class_name} · prototype {prototype}"
+        return ClusterLine(
+            prototype,
+            f"{name} · {_counted(rows)} · {here}",
+            f"<p>{html.escape(name)}, {_counted(rows)}, {here} in this image.</p><p>Click: its rows below. Click on a crop: pin it, evict "
+            "it, or show its image.</p>",
+            tuple(self._row_cell(scene, row) for row in rows),
+            len(rows) / most,
+            off,
+        )
+
+    def _round_words(self, scene: PrototypeScene, made_of: int) -> str:
+        """Return when the clusters were made, and what is not among them."""
+        if scene.epoch < 0:
+            return f"No confident image left a prototype of {self.page.class_name} behind."
+        later = len(scene.scores()) - made_of
+        since = f" {_counted(range(later))} came later and belong to none." if later else ""
+        return (
+            f"Made in epoch {scene.epoch + 1}. Each epoch makes them anew; a run keeps the last round only, so earlier ones "
+            f"cannot be shown.{since}"
+        )
+
     def _neighbour_cell(self, found: Neighbour, longest: float) -> Cell:
         scene = self.page.scene
         assert scene is not None
         lead = next((r for r in found.rows if r not in scene.hand.evicted), None)
-        count = f"{len(found.rows)} row{'s' if len(found.rows) != 1 else ''}"
+        count = _counted(found.rows)
         if found.off:
             tip = f"<p>Prototype {found.prototype}, {count}: switched off. Click: on again.</p>"
             bars = ((0.0, "weight"), (0.0, "similar"))
@@ -224,13 +324,18 @@ class PrototypesRows(QObject):
         return y, x
 
 
-def _flip(hand: Hand, which: str, item: int) -> None:
+def _flip(hand: Hand, which: str, *items: int) -> None:
     found: set[int] = getattr(hand, which)
-    found ^= {item}
+    found ^= set(items)
 
 
-def _flip_pin(hand: Hand, row: int) -> None:
-    if row in hand.pinned:
-        hand.pinned.remove(row)
-    else:
-        hand.pinned.append(row)
+def _put(listed: list[int], rows: list[int]) -> None:
+    listed[:] = rows
+
+
+def _counted(rows: Sized) -> str:
+    return f"{len(rows)} row{'s' if len(rows) != 1 else ''}"
+
+
+def _named(rows: Sequence[int]) -> str:
+    return f"row {rows[0]}" if len(rows) == 1 else _counted(rows)
