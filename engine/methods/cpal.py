@@ -9,7 +9,7 @@ Chen, Yang, Lai, Xie, Self-supervised Image-specific Prototype Exploration (SIPE
 Departs from the paper:
 
 - Reconstructed: the width and form of the embedding (embed, dim), the background (complement of the best class), the order of choosing and weighing neighbours (select), the temperature of the weights, and where the first prototypes come from (first).
-- Seeds are cut at 0.3 of the peak and the self-supervised loss waits for the first tenths of the training (tau, begin): on photographs 0.3 drew better maps than the paper's 0.2. Without ImageNet weights waiting is not enough: both maps come to agree on the background all the same, and weight = 0 draws better.
+- Seeds are cut at 0.3 of the peak and the self-supervised loss waits for the first tenths of the training (tau, begin): on photographs 0.3 drew better maps than the paper's 0.2. Without ImageNet weights waiting is not enough: both maps come to agree on the background all the same, unless the loss is small and moves the classifier's map alone (weight = 0.05, detach).
 - The shift follows a running mean of the prototypes (shift = ema): the printed mean of the mini-batch erases the image wherever it shows its class alone (shift = literal).
 - The bank keeps rows as they were before the shift; shifted ones would hold it where it began.
 - Prototypes are clustered by direction, as everything they are compared by is a cosine.
