@@ -286,3 +286,17 @@ def test_alt_and_the_wheel_size_the_brush_in_the_real_window(labelled, make_napa
     viewer.layers.selection.active = layer if layer in viewer.layers else others[0]
     wheel(canvas, QPoint(120, 0), alt)
     assert layer.brush_size == 21
+
+
+def test_a_closed_window_hears_nothing_more(labelled, make_napari_viewer_proxy, qtbot):
+    person = Person(make_napari_viewer_proxy(), qtbot)
+    person.session.open(labelled.root)
+    person.dock.turn_to("correct")
+    heard: list[bool] = []
+    person.dock.desk.corrections._attention.acted.connect(lambda: heard.append(True))
+    qtbot.keyClick(person.dock, Qt.Key.Key_Shift)
+    assert heard
+    heard.clear()
+    person.viewer.close()
+    qtbot.keyClick(person.dock, Qt.Key.Key_Shift)  # a dock of its own outlives the window
+    assert not heard

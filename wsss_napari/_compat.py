@@ -49,9 +49,9 @@ def bare(viewer: Any) -> Any:
 
 
 def main_window(viewer: Any) -> QWidget | None:
-    """Return the Qt window of a viewer, or None for a `ViewerModel` without one."""
-    window = getattr(bare(viewer), "window", None)
-    return None if window is None else window._qt_window
+    """Return the Qt window of a viewer, or None for a `ViewerModel` without one, or when it was closed."""
+    # napari deletes the attribute when the window closes.
+    return getattr(getattr(bare(viewer), "window", None), "_qt_window", None)
 
 
 def canvas_of(viewer: Any) -> QWidget | None:

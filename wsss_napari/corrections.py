@@ -339,8 +339,6 @@ class Corrections:
         for timer in (self._tick, self._quiet):
             if isalive(timer):
                 timer.stop()
-        if isalive(self._attention) and not any(isalive(page) for page in self._awake):
-            self._attention.listen(False)
         for thread in (self._follower, self._background):
             if isalive(thread):
                 thread.close()
@@ -350,6 +348,12 @@ class Corrections:
         self.problem = self.locked = ""
         self.damaged = False
         self.notes = ()
+
+    def end(self) -> None:
+        """Shut for good, and hear nothing more: the window goes."""
+        self.shut()
+        if isalive(self._attention):
+            self._attention.listen(False)
 
     def _open(self, way: Callable[[], EditRoom]) -> None:
         try:

@@ -208,7 +208,7 @@ class Desk:
     def close(self) -> None:
         """Write what was corrected and end the child process; called when the window goes."""
         if self._corrections is not None:
-            self._corrections.shut()
+            self._corrections.end()
         if self._engine is not None:
             self._engine.close()
             self._engine = None

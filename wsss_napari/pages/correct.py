@@ -201,15 +201,15 @@ class CorrectPage(Page):
     def refresh(self) -> None:
         """Show state, figures, history and proposal of the image in front."""
         sheet, panel = self.correction.sheet, self.panel
-        if sheet is None or not self.shown:
+        room = self.corrections.room  # None too once the window is gone
+        if sheet is None or room is None or not self.shown:
             return
         locked = bool(self.corrections.locked)
         why = "" if locked else self.correction.read_only
         panel.review.show_state(self.corrections.state(sheet.stem), why, locked=locked)
         self._show_figures()
         self._show_value()
-        room = self.correction.room
-        steps = [] if room is None else room.steps(sheet.stem)
+        steps = room.steps(sheet.stem)
         differs = sheet.proposal is not None and not np.array_equal(sheet.proposal, sheet.mask)
         start = f"Start: {sheet.source}" if sheet.source else "Start: an empty mask"
         panel.history.show_steps(steps, start, locked=bool(self.correction.read_only), revertible=differs)
