@@ -429,7 +429,7 @@ def test_the_strip_shows_the_bank_and_takes_alpha(in_window, qtbot) -> None:
     assert page.desk.plots.shown is plots
     assert len(plots.rows.data) == 10 and len(plots.prototypes.data) == 4
     assert plots.map.words.text() == "10 rows, 4 prototypes" and plots.age.words.text() == "10 of 12 (83%)"
-    assert plots.score.words.text() == "10 of 10 pass · 0.36 a step"
+    assert plots.score.words.text() == "10 of 10 pass · 0.36/step"
     found = page.scene.map()
     assert np.allclose(plots.after.getData(), found.after[:, None]) and plots.arrow.isVisible()
     assert plots._bars[0][0] == page.class_name, "the image is likest to its own class"

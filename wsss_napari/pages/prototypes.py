@@ -410,7 +410,7 @@ class PrototypesPage(LayerPage):
         rate = scene.gate_rate()
         if rate is None:
             return "No row of this class"
-        return f"{over} of {count} pass · {rate:.2g} a step"
+        return f"{over} of {count} pass · {rate:.2g}/step"
 
     def _show_others(self, scene: PrototypeScene) -> None:
         project = self.session.project
