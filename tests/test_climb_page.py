@@ -26,14 +26,14 @@ from engine.store.truth import read_truth
 from wsss_napari._compat import canvas_of
 from wsss_napari.climb_layers import LOOKS
 from wsss_napari.climb_view import StepView, climbs_of, path_of
-from wsss_napari.desk import desk_of
 from wsss_napari.pages.climb import ClimbPage
 from wsss_napari.saliency_pick import masks_of
 
 FAKE = runpy.run_path(str(Path(__file__).with_name("fake_engine.py")))
 SIZE, CELL = (48, 64), 4
 GRID = (12, 16)
-IMAGE = "im_001"
+PAGES = runpy.run_path(str(Path(__file__).with_name("fake_pages.py")))
+IMAGE, make_page, opened = PAGES["IMAGE"], PAGES["make_page"], PAGES["opened"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,29 +154,11 @@ def trained(project: Project) -> Run:
     return run
 
 
-def make_page(viewer: Any, qtbot: Any) -> ClimbPage:
-    shown = ClimbPage(desk_of(viewer))
-    qtbot.addWidget(shown)
-    shown.resize(380, 1200)
-    shown.show()
-    shown.viewer = viewer
-    return shown
-
-
-def opened(page: ClimbPage, project: Project) -> ClimbPage:
-    """The page on an image with two tagged classes, of which the first is chosen."""
-    page.session.open(project.root)
-    page.session.jump(IMAGE)
-    page.session.cls = project.tags().present(IMAGE)[0]
-    page.enter()
-    return page
-
-
 @pytest.fixture
 def page(qtbot, monkeypatch):
     """The page beside a viewer without a window, which is made in no time."""
     monkeypatch.setattr("wsss_napari.worker.Engine", Engine)
-    return make_page(ViewerModel(), qtbot)
+    return make_page(ClimbPage, ViewerModel(), qtbot)
 
 
 @pytest.fixture
@@ -206,7 +188,7 @@ def in_window(small_project, make_napari_viewer_proxy, qtbot, monkeypatch):
     run = trained(small_project)
     cls = small_project.tags().present(IMAGE)[0]
     Climber(run, cls, str(cls)).rows(11)
-    page = opened(make_page(make_napari_viewer_proxy(), qtbot), small_project)
+    page = opened(make_page(ClimbPage, make_napari_viewer_proxy(), qtbot), small_project)
     qtbot.waitUntil(lambda: page.work.form is not None)
     return page
 
@@ -784,7 +766,7 @@ def test_steps_backwards_and_forwards_give_the_same_map(climbed):
 
 
 def test_two_viewers_do_not_meet(climbed, qtbot):
-    other = make_page(ViewerModel(), qtbot)
+    other = make_page(ClimbPage, ViewerModel(), qtbot)
     opened(other, climbed.session.project)
     other.go(5)
     assert climbed.step == 0 and other.step == 5

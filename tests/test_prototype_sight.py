@@ -20,7 +20,6 @@ from engine.errors import UserError
 from engine.results import PrototypeBank
 from engine.store import Project
 from wsss_napari import prototype_view
-from wsss_napari.desk import desk_of
 from wsss_napari.pages import prototypes_sight
 from wsss_napari.pages.prototypes import PrototypesPage
 from wsss_napari.pages.prototypes_sight import peak_text
@@ -32,23 +31,15 @@ from wsss_napari.refine_preview import sketch_of
 
 ENGINE = runpy.run_path(str(Path(__file__).with_name("fake_engine.py")))
 FAKE = runpy.run_path(str(Path(__file__).with_name("fake_prototypes.py")))
-IMAGE = "im_001"
+PAGES = runpy.run_path(str(Path(__file__).with_name("fake_pages.py")))
+IMAGE = PAGES["IMAGE"]
 
 
 def make_page(viewer: Any, project: Project, qtbot: Any) -> PrototypesPage:
     run = FAKE["trained"](project, title="context")
     for image in (IMAGE, "im_002"):
         FAKE["look"](project, run, image)
-    page = PrototypesPage(desk_of(viewer))
-    qtbot.addWidget(page)
-    page.resize(380, 1200)
-    page.show()
-    page.viewer = viewer
-    page.session.open(project.root)
-    page.session.jump(IMAGE)
-    page.session.cls = project.tags().present(IMAGE)[0]
-    page.enter()
-    return page
+    return PAGES["opened"](PAGES["make_page"](PrototypesPage, viewer, qtbot), project)
 
 
 @pytest.fixture
@@ -235,15 +226,15 @@ def test_a_peak_tells_of_its_neighbour(looked) -> None:
     peak = page.sight.peaks[0]
     here = [p for p in page.sight.peaks if abs(p.y - peak.y) + abs(p.x - peak.x) < 1]
     tips = page.sight.tips
-    assert tips._moved in page.viewer.mouse_move_callbacks
-    tips._moved(page.viewer, SimpleNamespace(position=(peak.y + 0.5, peak.x)))
+    assert tips._heard in page.viewer.mouse_move_callbacks
+    tips._heard(page.viewer, SimpleNamespace(position=(peak.y + 0.5, peak.x)))
     assert QToolTip.text() == peak_text(here)
     assert f"w/Σw {peak.weight:.3f} · cosine {peak.cosine:.3f} · {peak.size} row" in QToolTip.text()
     assert "made in epoch 3" in QToolTip.text()
-    tips._moved(page.viewer, SimpleNamespace(position=(peak.y + 40, peak.x)))
+    tips._heard(page.viewer, SimpleNamespace(position=(peak.y + 40, peak.x)))
     assert tips._told == ""
     page.leave()
-    assert tips._moved not in page.viewer.mouse_move_callbacks
+    assert tips._heard not in page.viewer.mouse_move_callbacks
     many = [Peak(n, 0, 0, 1, 0.1, 0.5, 1, 0) for n in range(8)]
     assert "and 2 more" in peak_text(many) and "1 row ·" in peak_text(many)
 

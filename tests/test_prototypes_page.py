@@ -16,11 +16,10 @@ from qtpy.QtGui import QKeyEvent, QMouseEvent
 from qtpy.QtWidgets import QApplication
 
 from engine.messages import Failed, Finished, Progress, Prototypes, Stopped, Viewed
-from engine.store import Project, new_run
+from engine.store import new_run
 from engine.tags import PRESENT
 from wsss_napari import prototype_view
 from wsss_napari._compat import canvas_of
-from wsss_napari.desk import desk_of
 from wsss_napari.pages.prototypes import PrototypesPage
 from wsss_napari.prototype_sliders import OURS, PrototypeSliders
 from wsss_napari.prototype_stages import MASKS, STAGES, at_of
@@ -28,7 +27,8 @@ from wsss_napari.prototype_stages import MASKS, STAGES, at_of
 ENGINE = runpy.run_path(str(Path(__file__).with_name("fake_engine.py")))
 FAKE = runpy.run_path(str(Path(__file__).with_name("fake_prototypes.py")))
 ROOT = Path(__file__).resolve().parents[1]
-IMAGE = "im_001"
+PAGES = runpy.run_path(str(Path(__file__).with_name("fake_pages.py")))
+IMAGE, make_page, opened = PAGES["IMAGE"], PAGES["make_page"], PAGES["opened"]
 
 
 class Engine(ENGINE["FakeEngine"]):  # type: ignore[misc]
@@ -38,28 +38,11 @@ class Engine(ENGINE["FakeEngine"]):  # type: ignore[misc]
         super().tell(job_id, event)
 
 
-def make_page(viewer: Any, qtbot: Any) -> PrototypesPage:
-    page = PrototypesPage(desk_of(viewer))
-    qtbot.addWidget(page)
-    page.resize(380, 1200)
-    page.show()
-    page.viewer = viewer
-    return page
-
-
-def opened(page: PrototypesPage, project: Project) -> PrototypesPage:
-    page.session.open(project.root)
-    page.session.jump(IMAGE)
-    page.session.cls = project.tags().present(IMAGE)[0]
-    page.enter()
-    return page
-
-
 @pytest.fixture
 def page(qtbot, monkeypatch):
     """The page beside a viewer without a window, which is made in no time."""
     monkeypatch.setattr("wsss_napari.worker.Engine", Engine)
-    return make_page(ViewerModel(), qtbot)
+    return make_page(PrototypesPage, ViewerModel(), qtbot)
 
 
 @pytest.fixture
@@ -76,7 +59,7 @@ def in_window(small_project, make_napari_viewer_proxy, qtbot, monkeypatch):
     """The same in a real window."""
     monkeypatch.setattr("wsss_napari.worker.Engine", Engine)
     FAKE["look"](small_project, FAKE["trained"](small_project, title="context"), IMAGE)
-    return opened(make_page(make_napari_viewer_proxy(), qtbot), small_project)
+    return opened(make_page(PrototypesPage, make_napari_viewer_proxy(), qtbot), small_project)
 
 
 def layer(page: PrototypesPage, key: str = "pacam") -> Any:
@@ -365,7 +348,7 @@ def test_a_click_tells_the_nearest_prototypes_and_a_drag_does_not(looked) -> Non
 
     def press(*kinds: str) -> None:
         event = SimpleNamespace(type="mouse_press", position=(24.0, 16.0))
-        told = page.clicks._pressed(page.viewer, event)
+        told = page.clicks._heard(page.viewer, event)
         for kind in (None, *kinds):
             event.type = kind or event.type
             next(told, None)
@@ -380,9 +363,9 @@ def test_a_click_tells_the_nearest_prototypes_and_a_drag_does_not(looked) -> Non
     assert page.panel.pixel.item(0, 0).text() == f"{name} · prototype {first.prototype}"
     assert page.panel.pixel.item(0, 1).text() == f"{first.cosine:.3f}"
     assert page.panel.pixel_note.text() == "Nearest at row 24, column 16:"
-    assert page.clicks._pressed in page.viewer.mouse_drag_callbacks
+    assert page.clicks._heard in page.viewer.mouse_drag_callbacks
     page.leave()
-    assert page.clicks._pressed not in page.viewer.mouse_drag_callbacks
+    assert page.clicks._heard not in page.viewer.mouse_drag_callbacks
 
 
 def test_classes_without_prototypes_and_unknown_ones_are_said(page, small_project) -> None:

@@ -43,7 +43,8 @@ from wsss_napari.slide_entry import SlideEntry, slides
 
 FAKE = runpy.run_path(str(Path(__file__).with_name("fake_engine.py")))
 MADE = runpy.run_path(str(Path(__file__).with_name("fake_refinements.py")))
-IMAGE = "im_001"
+PAGES = runpy.run_path(str(Path(__file__).with_name("fake_pages.py")))
+IMAGE, make_page, opened = PAGES["IMAGE"], PAGES["make_page"], PAGES["opened"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,27 +91,11 @@ class Engine(FAKE["FakeEngine"]):  # type: ignore[misc]
         super().tell(job_id, event)
 
 
-def make_page(viewer: Any, qtbot: Any) -> RefinePage:
-    shown = RefinePage(desk_of(viewer))
-    qtbot.addWidget(shown)
-    shown.resize(380, 1600)
-    shown.show()
-    return shown
-
-
-def opened(page: RefinePage, project: Any) -> RefinePage:
-    page.session.open(project.root)
-    page.session.jump(IMAGE)
-    page.session.cls = project.tags().present(IMAGE)[0]
-    page.enter()
-    return page
-
-
 @pytest.fixture
 def page(qtbot, monkeypatch):
     """The page beside a viewer without a window, which is made in no time."""
     monkeypatch.setattr("wsss_napari.worker.Engine", Engine)
-    return make_page(ViewerModel(), qtbot)
+    return make_page(RefinePage, ViewerModel(), qtbot, 1600)
 
 
 @pytest.fixture
@@ -747,7 +732,7 @@ def test_the_plots_stand_in_the_strip_and_move_with_the_slider(
     monkeypatch.setattr("wsss_napari.worker.Engine", Engine)
     MADE["seeds"](small_project)
     MADE["box"](small_project, "cam/default", "crf", keep=[IMAGE])
-    page = opened(make_page(make_napari_viewer_proxy(), qtbot), small_project)
+    page = opened(make_page(RefinePage, make_napari_viewer_proxy(), qtbot, 1600), small_project)
     plots = page.front.plots
     assert page.desk.plots.shown is plots and not plots.energy.isHidden()
     page.panel.sight.player.set_step(4)

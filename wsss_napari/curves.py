@@ -16,6 +16,7 @@ from engine.atomic import write_text
 from engine.colours import class_colours
 from engine.messages import Event
 from wsss_napari.curve_data import LOSS, SCORE, CurveData, words_of
+from wsss_napari.style import tint_axes
 
 __all__ = ["Curves", "readable", "veil"]
 
@@ -118,9 +119,7 @@ class Curves(QWidget):
                 )
                 legend.addItem(curve, name)
                 drawn = True
-            for side in ("left", "bottom"):
-                plot.getAxis(side).setPen(text)
-                plot.getAxis(side).setTextPen(text)
+            tint_axes(plot, text)
             plot.setTitle(_TITLES[axis], color=text, size="10pt")
             plot.setLabel("bottom", "step", color=text)
             self._lines[axis].setPen(text, style=Qt.PenStyle.DotLine)

@@ -13,6 +13,8 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from wsss_napari.style import tint_axes
+
 __all__ = ["Panel"]
 
 _BINS = 20
@@ -86,11 +88,7 @@ class Panel(QWidget):
         plain = f"color: {text}; background: {ground}; padding-left: 4px;"
         self.title.setStyleSheet(f"QLabel {{ {plain} font-weight: bold; }}")
         self.words.setStyleSheet(f"QLabel {{ {plain} }}")
-        faint = QColor(text)
-        faint.setAlphaF(0.65)
-        for side in ("left", "bottom"):
-            self.plot.getAxis(side).setPen(faint)
-            self.plot.getAxis(side).setTextPen(text)
+        tint_axes(self.plot, text, faint=True)
 
     def sizeHint(self) -> QSize:
         return QSize(180, 130)

@@ -15,6 +15,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from wsss_napari.curves import readable, veil
+from wsss_napari.style import tint_axes
 
 __all__ = ["Line", "StepPanel"]
 
@@ -164,11 +165,7 @@ class StepPanel(QWidget):
         self.title.setStyleSheet(f"QLabel {{ {plain} font-weight: bold; }}")
         self.legend.setStyleSheet(f"QLabel {{ {plain} }}")
         self.empty.setStyleSheet(f"QLabel {{ color: {text}; background: transparent; padding: 6px; }}")
-        faint = QColor(text)
-        faint.setAlphaF(0.65)
-        for side in ("left", "bottom"):
-            self.plot.getAxis(side).setPen(faint)
-            self.plot.getAxis(side).setTextPen(text)
+        tint_axes(self.plot, text, faint=True)
         self.line.setPen(pg.mkPen(text, width=1))
         self.star.setBrush(pg.mkBrush("#F0E442"))
         self.star.setPen(pg.mkPen(text, width=1))

@@ -6,16 +6,26 @@ from typing import Any
 from weakref import ref
 
 from qtpy.compat import isalive
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QWidget
 
 from wsss_napari._compat import bare, theme_colours
 
-__all__ = ["follow_theme", "sheet", "theme_of"]
+__all__ = ["follow_theme", "sheet", "theme_of", "tint_axes"]
 
 
 def theme_of(viewer: Any) -> dict[str, str]:
     """Return the colours of the viewer's theme as role -> `#RRGGBB`, and its `type`, light or dark."""
     return theme_colours(bare(viewer).theme)
+
+
+def tint_axes(plot: Any, text: str, *, faint: bool = False) -> None:
+    """Paint the left and the bottom axis of a pyqtgraph plot in the text's colour, their lines fainter if wanted."""
+    line = QColor(text)
+    line.setAlphaF(0.65 if faint else 1.0)
+    for side in ("left", "bottom"):
+        plot.getAxis(side).setPen(line)
+        plot.getAxis(side).setTextPen(text)
 
 
 def follow_theme(widget: QWidget, viewer: Any) -> None:

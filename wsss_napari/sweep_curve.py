@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from engine.colours import class_colours
 from wsss_napari.curves import readable, veil
+from wsss_napari.style import tint_axes
 
 __all__ = ["SweepCurve"]
 
@@ -62,9 +63,7 @@ class SweepCurve(QWidget):
         self.plot.legend.clear()
         self.plot.legend.setLabelTextColor(text)
         self.plot.legend.setBrush(veil(self._colours))
-        for side in ("left", "bottom"):
-            self.plot.getAxis(side).setPen(text)
-            self.plot.getAxis(side).setTextPen(text)
+        tint_axes(self.plot, text)
         self.plot.setLabel("bottom", "threshold", color=text)
         self.best.setPen(text, width=1, style=Qt.PenStyle.DashLine)
         self.best.setVisible(self._result is not None)

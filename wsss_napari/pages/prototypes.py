@@ -14,12 +14,13 @@ from engine.messages import command
 from engine.results import PrototypeBank, PrototypeView
 from engine.store import Run, runs_of
 from engine.tags import PRESENT
+from wsss_napari.canvas_mouse import Clicks
 from wsss_napari.desk import Desk
 from wsss_napari.pages.layer_page import LayerPage
 from wsss_napari.pages.prototypes_body import PrototypesBody
 from wsss_napari.pages.prototypes_rows import PrototypesRows
 from wsss_napari.pages.prototypes_sight import PrototypesSight
-from wsss_napari.pages.prototypes_work import PixelClicks, PrototypesWork
+from wsss_napari.pages.prototypes_work import PrototypesWork
 from wsss_napari.prototype_bank import Hand, Shelf, choice_of
 from wsss_napari.prototype_jobs import METHOD
 from wsss_napari.prototype_layers import PrototypeLayers
@@ -49,7 +50,7 @@ class PrototypesPage(LayerPage):
         self.layers = PrototypeLayers(desk.layers)
         self.shelf = Shelf()
         self.plots = PrototypePlots()
-        self.clicks = PixelClicks(self)
+        self.clicks = Clicks(self, self.probe)
         self.scene: PrototypeScene | None = None
         self._plots_shown = False
         self._view: PrototypeView | None = None

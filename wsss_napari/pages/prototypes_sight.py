@@ -18,6 +18,7 @@ from engine.results import CamStack
 from engine.store.truth import has_truth, read_truth
 from engine.tags import PRESENT
 from wsss_napari._compat import canvas_of
+from wsss_napari.canvas_mouse import CanvasMouse
 from wsss_napari.mask_view import shares
 from wsss_napari.prototype_bank import Hand
 from wsss_napari.prototype_masks import FlatMask, crf_order, label_of, stack_of
@@ -217,7 +218,7 @@ class PrototypesSight(QObject):
             page.panel.show_warning(str(error))
 
 
-class PeakTips:
+class PeakTips(CanvasMouse):
     """Tells of the peak that the pointer is over, in a tooltip on the canvas.
 
     Args:
@@ -225,24 +226,14 @@ class PeakTips:
         peaks: Gives those that are shown.
     """
 
+    _KIND = "mouse_move_callbacks"
+
     def __init__(self, page: PrototypesPage, peaks: Callable[[], Sequence[Peak]]) -> None:
-        self._page = page
+        super().__init__(page)
         self._peaks = peaks
-        self._on = False
         self._told = ""
 
-    def turn(self, on: bool) -> None:
-        """Begin or end to listen."""
-        viewer = self._page.desk.viewer
-        if viewer is None or on == self._on:
-            return
-        self._on = on
-        if on:
-            viewer.mouse_move_callbacks.append(self._moved)
-        else:
-            viewer.mouse_move_callbacks.remove(self._moved)
-
-    def _moved(self, _viewer: Any, event: Any) -> None:
+    def _heard(self, viewer: Any, event: Any) -> None:
         scene = self._page.scene if isalive(self._page) else None
         if scene is None:
             return

@@ -1,8 +1,7 @@
-"""Looking at images on the Prototypes page: the job, what comes of it, and a person's clicks on the image."""
+"""Looking at images on the Prototypes page: the job, and what comes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
@@ -14,7 +13,7 @@ from wsss_napari.prototype_jobs import PrototypeJobs
 if TYPE_CHECKING:
     from wsss_napari.pages.prototypes import PrototypesPage
 
-__all__ = ["PixelClicks", "PrototypesWork"]
+__all__ = ["PrototypesWork"]
 
 
 class PrototypesWork(QObject):
@@ -98,36 +97,3 @@ class PrototypesWork(QObject):
         mine = line is not None and isinstance(line.job, Prototypes) and line.job.run == page.session.run
         if mine and page.scene is None:
             page.load()
-
-
-class PixelClicks:
-    """Tells of clicks on the canvas that move nothing, while it is on.
-
-    Args:
-        page: The Prototypes page; its `probe(y, x)` is called.
-    """
-
-    def __init__(self, page: PrototypesPage) -> None:
-        self._page = page
-        self._on = False
-
-    def turn(self, on: bool) -> None:
-        """Begin or end to listen."""
-        viewer = self._page.desk.viewer
-        if viewer is None or on == self._on:
-            return
-        self._on = on
-        if on:
-            viewer.mouse_drag_callbacks.append(self._pressed)
-        else:
-            viewer.mouse_drag_callbacks.remove(self._pressed)
-
-    def _pressed(self, _viewer: Any, event: Any) -> Iterator[None]:
-        y, x = event.position[-2:]
-        yield
-        dragged = False
-        while event.type == "mouse_move":
-            dragged = True
-            yield
-        if not dragged and isalive(self._page):
-            self._page.probe(float(y), float(x))

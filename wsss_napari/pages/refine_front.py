@@ -15,6 +15,7 @@ from engine.metrics import image_report
 from engine.results import CamStack, InstanceSet, RefineTrace
 from engine.store import Project
 from engine.store.truth import has_truth, read_truth
+from wsss_napari.canvas_mouse import Clicks
 from wsss_napari.map_files import read_maps
 from wsss_napari.mask_view import scores_at, shares
 from wsss_napari.readouts import rows_of
@@ -55,7 +56,7 @@ class RefineFront(QObject):
         self.why = WhyPixel(page.desk.layers, self._why)
         self._truth: Mask | None = None
         self._drawn = False
-        self._listening = False
+        self._clicks = Clicks(page, self.touch)
         self._previewed = False
         sight = page.panel.sight
         sight.held.connect(self.hold)
@@ -290,28 +291,10 @@ class RefineFront(QObject):
 
     def _listen(self, on: bool | None = None) -> None:
         """Listen to clicks on the canvas while affinities of a cell are wanted."""
-        viewer = self.page.desk.viewer
         if on is None:
             on = self.page.shown and self.view is not None and "patch" in self.page.panel.sight.wanted()
-        if viewer is None or on == self._listening:
-            return
-        self._listening = on
-        if on:
-            viewer.mouse_drag_callbacks.append(self._clicked)
-        else:
-            viewer.mouse_drag_callbacks.remove(self._clicked)
+        if self._clicks.turn(on) and not on:
             self.page.layers.show_patch(None)
-
-    def _clicked(self, viewer: Any, event: Any) -> Any:
-        """Show the affinities of a cell that is clicked; a drag pans as ever."""
-        yield
-        moved = False
-        while event.type == "mouse_move":
-            moved = True
-            yield
-        if not moved:
-            row, column = viewer.cursor.position[-2:]
-            self.touch(float(row), float(column))
 
     def touch(self, row: float, column: float) -> None:
         """Show the affinities of the cell at a pixel."""
