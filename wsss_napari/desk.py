@@ -28,7 +28,8 @@ from engine.messages import (
     Train,
 )
 from wsss_napari import palette
-from wsss_napari._compat import bare, drop_dead_slots, is_dead, when_gone
+from wsss_napari._compat import bare, canvas_of, drop_dead_slots, is_dead, when_gone
+from wsss_napari.fitted_view import FittedView
 from wsss_napari.history import History
 from wsss_napari.keys import Keys
 from wsss_napari.layers import Layers
@@ -81,6 +82,9 @@ class Desk:
         )
         self.session.events.image.connect(self._show_photograph)
         self.session.said.connect(self.said)
+        canvas = canvas_of(viewer)
+        if canvas is not None:
+            FittedView(viewer, canvas)
         when_gone(viewer, self.close)
 
     @property

@@ -66,8 +66,6 @@ def shoot(
                     dock.session.run = _run_for(name, dock.session)
                     dock.turn_to(name)
                     settle(dock)
-                    viewer.reset_view()
-                    settle(dock)
                     dismiss_notices(viewer)
                     path = folder / f"{name}-{theme}-{width}x{height}.png"
                     viewer.window.screenshot(path=str(path), flash=False, canvas_only=False)
