@@ -92,7 +92,6 @@ def pass_through(
         choice: What is turned how.
         painted: [h, w] bool, a person's seed in place of the map's; the class then needs no map.
     """
-    z = view.features.astype(np.float32)  # [D, h, w]
     if painted is not None:
         seed = painted
     elif cls in view.classes:
@@ -101,10 +100,11 @@ def pass_through(
         return None
     if not seed.any():
         return None
-    cells = z.reshape(len(z), -1)  # [D, h*w]
-    own = cells[:, seed.ravel()].mean(1)  # [D]
     shape = seed.shape
-    likeness = (_unit(own, 0) @ _unit(cells, 0)).reshape(shape)
+    cells = view.features.reshape(-1, seed.size)  # [D, h*w]
+    own = cells @ seed.ravel().astype(np.float32) / np.float32(seed.sum())  # [D]
+    squares = np.einsum("dn,dn->n", cells, cells)
+    likeness = (_unit(own, 0) @ cells / np.sqrt(np.maximum(squares, 1e-24))).reshape(shape)
     count = int(bank.count[cls])
     there = np.array([i for i in range(count) if i not in choice.off], np.int64)
     if choice.without or not len(there):
@@ -121,10 +121,13 @@ def pass_through(
             np.zeros((0, *shape), np.float32),
             aware,
         )
-    kept = np.array([i for i in range(int(bank.filled[cls])) if i not in choice.evicted], np.int64)
+    filled = int(bank.filled[cls])
+    lost = [row for row in choice.evicted if row < filled]
     shift = np.zeros_like(own)
-    if len(kept) and choice.shift:
-        shift = choice.shift * (bank.rows[cls, kept].astype(np.float32).mean(0) - bank.mean[cls])
+    if filled > len(lost) and choice.shift:
+        total = bank.sums[cls] - bank.rows[cls, lost].sum(0, dtype=np.float64)
+        average = (total / (filled - len(lost))).astype(np.float32)
+        shift = np.float32(choice.shift) * (average - bank.mean[cls])
     moved = own + shift
     units = _unit(bank.prototypes[cls, there], 1)  # [n, D]
     similar = units @ _unit(moved, 0)
@@ -137,8 +140,8 @@ def pass_through(
     else:
         weights = np.full(len(p), 1 / len(p), np.float32)
     # |z + delta|^2 = |z|^2 + 2 z . delta + |delta|^2: the shifted features are never made.
-    squares = np.einsum("dn,dn->n", cells, cells) + 2 * (shift @ cells) + shift @ shift
-    each = (p @ cells + (p @ shift)[:, None]) / np.sqrt(np.maximum(squares, _EPSILON**2))  # [K, h*w]
+    shifted = squares + 2 * (shift @ cells) + shift @ shift
+    each = (p @ cells + (p @ shift)[:, None]) / np.sqrt(np.maximum(shifted, _EPSILON**2))  # [K, h*w]
     if choice.draw == "max_cos":
         drawn = (each * (weights / weights.max())[:, None]).max(0)
     else:

@@ -116,7 +116,7 @@ def view_of(project: Project, image: str) -> PrototypeView:
         size=(facts.height, facts.width),
         classes=tuple(range(classes)),
         maps=maps.astype(np.float16),
-        features=features.astype(np.float16),
+        features=features,
         cell=float(CELL),
         origin=(CELL - 1) / 2,
         scores=np.full(classes, 0.9, np.float32),

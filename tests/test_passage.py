@@ -47,7 +47,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Prototy
         (96, 80),
         (0, 1, 2),
         found.numpy().astype(np.float16),
-        z[0].numpy().astype(np.float16),
+        z[0].numpy(),
         16.0,
         0.0,
         np.zeros(3, np.float32),
@@ -60,7 +60,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Prototy
 def test_the_window_draws_what_the_network_draws(trained, draw: str, positiveness: bool) -> None:
     _, net, bank, view, features = trained
     method = Cpal(parse(Params, {**SMALL, "draw": draw, "positiveness": positiveness}))
-    z = torch.from_numpy(view.features.astype(np.float32))[None]
+    z = torch.from_numpy(view.features)[None]
     with torch.no_grad():
         drawn = method._look(net, features, z, [0, 1, 2], "pacam")[0]
     for cls in (0, 1, 2):
@@ -108,8 +108,11 @@ def test_a_view_comes_back_as_it_went_and_damage_is_told(trained, tmp_path: Path
     path = tmp_path / "v.npz"
     view.save(path)
     again = PrototypeView.load(path)
+    assert again.features.dtype == np.float32
     assert (
-        again.classes == view.classes and np.array_equal(again.features, view.features) and again.cell == 16
+        again.classes == view.classes
+        and np.array_equal(again.features, view.features.astype(np.float16))
+        and again.cell == 16
     )
     data = path.read_bytes()
     for cut in (0, 10, len(data) // 2, len(data) - 1):

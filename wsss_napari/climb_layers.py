@@ -10,10 +10,10 @@ import numpy as np
 from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
-from wsss_napari.climb_pixels import repaint
 from wsss_napari.climb_view import StepView
 from wsss_napari.layer_group import PHOTOGRAPH, LayerGroup
 from wsss_napari.layers import Layers
+from wsss_napari.repaint import repaint
 from wsss_napari.side_by_side import Box, SideBySide, painted_map
 
 __all__ = ["LOOKS", "PHOTOGRAPH", "BranchPair", "ClimbLayers", "Look", "outlined", "painted_step"]

@@ -14,6 +14,7 @@ from wsss_napari.layers import Layers
 from wsss_napari.prototype_masks import FlatMask
 from wsss_napari.prototype_stages import MASKS, STAGES, Stage
 from wsss_napari.prototype_view import Peak, PrototypeScene
+from wsss_napari.repaint import repaint
 
 __all__ = ["PAINT", "PEAKS", "TRUTH", "PrototypeLayers"]
 
@@ -200,7 +201,7 @@ class PrototypeLayers(LayerGroup):
         if layer is not None and layer.data.shape == shown.shape and self._is_placed(layer, scene):
             # In place: setting `data` would also reckon extents and a thumbnail, at every move of a slider.
             layer.data[...] = shown
-            layer.refresh(extent=False, thumbnail=False, highlight=False)
+            repaint(self._layers.viewer, layer)
             self._layers.rename(layer, title)
             return layer
         aware = stage.key in ("cam", "pacam")

@@ -327,7 +327,7 @@ class PrototypeScene:
         cell = self.cell_at(y, x)
         if cell is None:
             return []
-        z = self.view.features[:, cell[0], cell[1]].astype(np.float32)  # [D]
+        z = self.view.features[:, cell[0], cell[1]]  # [D]
         bank = self.bank if self._thin is None else self._thin[1]
         found = []
         for cls, count in enumerate(bank.count.tolist()):
@@ -443,7 +443,7 @@ class PrototypeScene:
 
     def _shifted(self, found: Passage) -> Floats:
         """Return the cosine of each shifted cell to the shifted instance, [h, w] float32 in [-1, 1]."""
-        cells = self.view.features.astype(np.float32).reshape(len(found.own), -1)  # [D, h*w]
+        cells = self.view.features.reshape(len(found.own), -1)  # [D, h*w]
         towards = unit(found.own + found.shift)
         squares = np.einsum("dn,dn->n", cells, cells) + 2 * (found.shift @ cells) + found.shift @ found.shift
         along = towards @ cells + towards @ found.shift

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class PrototypeView:
         size: (H, W) of the upright image in px.
         classes: 0-based project class of each map, ascending.
         maps: [K, h, w] float16 in [0, 1], class activation maps divided by their peaks.
-        features: [D, h, w] float16, the embedding z.
+        features: [D, h, w] float32, the embedding z; float16 in the file.
         cell: Side of a cell in px.
         origin: Pixel coordinate, along both axes, on which cell 0 is centred.
         scores: [C] float32 in [0, 1], the classifier's score of every class.
@@ -43,7 +44,7 @@ class PrototypeView:
     size: tuple[int, int]
     classes: tuple[int, ...]
     maps: NDArray[np.float16]
-    features: NDArray[np.float16]
+    features: NDArray[np.float32]
     cell: float
     origin: float
     scores: NDArray[np.float32]
@@ -65,7 +66,7 @@ class PrototypeView:
         """Write the view as one npz file, atomically."""
         arrays: dict[str, NDArray[Any]] = {
             "maps": self.maps,
-            "features": self.features,
+            "features": self.features.astype(np.float16, copy=False),
             "scores": self.scores,
             "classes": np.asarray(self.classes, np.int32),
         }
@@ -96,7 +97,8 @@ class PrototypeView:
             size=stored.size_of(facts["size"]),
             classes=tuple(int(c) for c in arrays["classes"]),
             maps=arrays["maps"].astype(np.float16, copy=False),
-            features=arrays["features"].astype(np.float16, copy=False),
+            # Once here, and not at every move of a slider.
+            features=arrays["features"].astype(np.float32),
             cell=float(facts["cell"]),
             origin=float(facts["origin"]),
             scores=arrays["scores"].astype(np.float32, copy=False),
@@ -138,6 +140,16 @@ class PrototypeBank:
     epoch: NDArray[np.int64]
     of_instance: NDArray[np.float32]
     of_prototype: NDArray[np.float32]
+
+    @cached_property
+    def sums(self) -> NDArray[np.float64]:
+        """The rows of each class added up, [C, D] float64."""
+        return np.stack(
+            [
+                rows[:filled].sum(0, dtype=np.float64)
+                for rows, filled in zip(self.rows, self.filled.tolist(), strict=True)
+            ]
+        )
 
     @classmethod
     def load(cls, path: Path) -> PrototypeBank:

@@ -116,7 +116,7 @@ def _seen(
         size=(int(pixels.shape[0]), int(pixels.shape[1])),
         classes=tuple(range(found.shape[0])) if given is None else given.classes,
         maps=found.cpu().numpy().astype(np.float16),
-        features=z[0].cpu().numpy().astype(np.float16),
+        features=z[0].float().cpu().numpy(),
         cell=float(net.backbone.stride),
         origin=float(net.backbone.cell_centre),
         scores=method.probabilities(net.scores(features))[0].cpu().numpy().astype(np.float32),

@@ -16,6 +16,7 @@ from engine.store import Run, runs_of
 from engine.tags import PRESENT
 from wsss_napari.canvas_mouse import Clicks
 from wsss_napari.desk import Desk
+from wsss_napari.one_thread import one_thread
 from wsss_napari.pages.layer_page import LayerPage
 from wsss_napari.pages.prototypes_body import PrototypesBody
 from wsss_napari.pages.prototypes_rows import PrototypesRows
@@ -147,19 +148,25 @@ class PrototypesPage(LayerPage):
         self.command_changed.emit()
 
     def redraw(self) -> None:
-        """Reckon the stages anew and draw the one in front; plots and rows follow when the hand rests."""
+        """Reckon the stages anew, draw the one in front and the neighbours; plots follow when the hand rests."""
+        self.turn()
+        if self.scene is not None:
+            self.rows.show()
+
+    def turn(self) -> None:
+        """Follow a slider: draw the stage in front at once; neighbours and plots lag a tenth of a second behind."""
         scene = self.scene
         if scene is None:
             return
         scene.choice, scene.alpha = self.panel.sliders.choice, self.panel.sliders.alpha
-        scene.refresh()
         self.sight.outdated()
-        # Masks need all classes and wait for a moment of rest.
-        if not self.panel.paint.isChecked() and self.stage not in MASKS:
-            self.layers.show(self.stage)
+        with one_thread():
+            scene.refresh()
+            # Masks need all classes and wait for a moment of rest.
+            if not self.panel.paint.isChecked() and self.stage not in MASKS:
+                self.layers.show(self.stage)
         self.say_stage()
-        self.rows.show()
-        if not self._soon.isActive():  # painting the bank takes longer than a frame of the canvas
+        if not self._soon.isActive():  # laying out the neighbours and painting the bank take a frame each
             self._soon.start()
         self._later.start()
 
@@ -262,7 +269,7 @@ class PrototypesPage(LayerPage):
 
     def _connect(self) -> None:
         panel, events, plots = self.panel, self.session.events, self.plots
-        panel.sliders.moved.connect(self.redraw)
+        panel.sliders.moved.connect(self.turn)
         panel.player.moved.connect(lambda _step: self._stage_moved())
         panel.paint.toggled.connect(self.paint)
         panel.use.clicked.connect(self.use_painted)
@@ -395,6 +402,7 @@ class PrototypesPage(LayerPage):
 
     def _follow(self) -> None:
         self.sight.follow()
+        self.rows.show()
         if self.scene is not None and self._plots_shown and isalive(self.plots):
             self.plots.show_instance(self.scene.map())
 

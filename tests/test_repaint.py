@@ -9,7 +9,7 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
 
-from wsss_napari.climb_pixels import repaint
+from wsss_napari.repaint import repaint
 
 GRID, PHOTO = (6, 8), (48, 64, 3)
 
