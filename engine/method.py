@@ -25,6 +25,7 @@ from engine.nets.classifier import Classifier
 from engine.nets.weights import Weights
 from engine.params import Spec
 from engine.results import CamStack
+from engine.store import Run
 from engine.train.batch import Batch, Clock, Losses
 
 __all__ = [
@@ -122,6 +123,9 @@ class Method(Generic[P, V]):
 
     def after_step(self, net: nn.Module, clock: Clock) -> None:
         """Do what must follow an optimiser step (update a bank, an average of weights)."""
+
+    def keep(self, run: Run) -> None:
+        """Write what the run keeps of the last step beside its weights (a round of clustering)."""
 
     def infer(self, net: nn.Module, shots: Sequence[Shot], views: V) -> Iterator[tuple[str, CamStack]]:
         """Yield (stem, view) for images that all have the same size."""

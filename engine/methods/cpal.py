@@ -21,6 +21,7 @@ Look at:
 - The prototype-aware map beside the plain one: it should reach the parts that the classifier does not need.
 - How full the bank is and how often images pass the gate: an empty bank teaches nothing.
 - Classes that are always seen together: their prototypes come to look alike.
+- Old rows of the bank: where few images pass many times, they tell of a network that is no more, and neighbours of one sort come to hold others. A bank of the newest rows (length and clusters of 200, say) held purer ones on drawn images.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ from engine.nets.prototype_net import PrototypeNet
 from engine.nets.weights import Weights
 from engine.params import Spec
 from engine.prototypes import Mode
-from engine.results import CamStack, image_key
+from engine.results import CamStack, ClusterRound, image_key
+from engine.store import Run
 
 __all__ = ["METHOD", "Cpal", "Params", "Views"]
 
@@ -250,6 +252,7 @@ class Cpal(ClassifierMethod[Params, Views]):
         assert isinstance(net, PrototypeNet)
         p = self.params
         self._entries: Entries | None = None
+        self._round: ClusterRound | None = None
         if p.bank == "off":
             return super().training_step(net, batch, clock)
         features, z = net.both(batch.images)
@@ -287,6 +290,10 @@ class Cpal(ClassifierMethod[Params, Views]):
         entries = Entries(*gathered(entries))
         if len(entries.keys):
             net.bank.push(entries, clock.step)
+
+    def keep(self, run: Run) -> None:
+        if self._round is not None:
+            self._round.save(run.rounds)
 
     def infer(self, net: nn.Module, shots: Sequence[Shot], views: Views) -> Iterator[tuple[str, CamStack]]:
         assert isinstance(net, PrototypeNet)
@@ -404,10 +411,14 @@ class Cpal(ClassifierMethod[Params, Views]):
     def _cluster(self, net: PrototypeNet, clock: Clock) -> None:
         bank, p = net.bank, self.params
         enough = max(p.neighbours, p.length // 10)
+        made = False
         for cls, (epoch, filled) in enumerate(zip(bank.epoch.tolist(), bank.filled.tolist(), strict=True)):
             early = p.first == "mid" and epoch < 0 and filled >= enough
             if filled and epoch < clock.epoch and (clock.epoch > 0 or early):
                 bank.cluster(cls, clock.epoch)
+                made = True
+        if made:
+            self._round = bank.round(clock.epoch)
 
     def _confident(
         self, batch: Batch, scores: Tensor, pairs: _Pairs, seeds: Tensor, raw: Tensor

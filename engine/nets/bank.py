@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.prototypes import kmeans
+from engine.results import ClusterRound
 
 __all__ = ["Entries", "SupportBank"]
 
@@ -130,3 +131,15 @@ class SupportBank(nn.Module):
         self.member[cls] = -1
         self.member[cls, : len(rows)] = places[found.of].int()
         self.epoch[cls] = epoch
+
+    def round(self, epoch: int) -> ClusterRound:
+        """Return the clusters that were made in an epoch, as a run keeps them."""
+        fresh = self.epoch == epoch  # [C]
+        shift = (self.average() - self.mean).norm(dim=1)
+        return ClusterRound(
+            epoch,
+            self.keys.cpu().numpy().copy(),
+            self.centres.cpu().numpy().copy(),
+            torch.where(fresh[:, None], self.member, -1).cpu().numpy(),
+            torch.where(fresh, shift, torch.nan).cpu().numpy(),
+        )

@@ -131,6 +131,11 @@ class Run:
     def log(self) -> Path:
         return self.folder / "events.jsonl"
 
+    @property
+    def rounds(self) -> Path:
+        """Folder of the rounds of clustering, of methods that cluster."""
+        return self.folder / "rounds"
+
     def views(self, name: str = "default") -> Views:
         """Return the views of that name, drawn or not."""
         return Views(self, check_name(name, "views"))

@@ -7,6 +7,8 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from engine.store import Run
+
 __all__ = ["Batch", "Clock", "Losses", "Trained"]
 
 Losses = dict[str, Tensor]
@@ -74,3 +76,6 @@ class Trained(Protocol):
 
     def after_step(self, net: nn.Module, clock: Clock) -> None:
         """Do what must follow an optimiser step."""
+
+    def keep(self, run: Run) -> None:
+        """Write what the run keeps of the last step beside its weights; asked of one rank."""

@@ -135,6 +135,8 @@ def train(job: Training) -> Iterator[Event]:
             fabric.backward(total)
             fabric_optimiser.step()
             job.method.after_step(net, clock)
+            if fabric.is_global_zero:
+                job.method.keep(run)
             step += 1
 
             values = _mean_over_ranks(fabric, losses)

@@ -19,6 +19,7 @@ from wsss_napari.desk import Desk
 from wsss_napari.one_thread import one_thread
 from wsss_napari.pages.layer_page import LayerPage
 from wsss_napari.pages.prototypes_body import PrototypesBody
+from wsss_napari.pages.prototypes_rounds import PrototypesRounds
 from wsss_napari.pages.prototypes_rows import PrototypesRows
 from wsss_napari.pages.prototypes_sight import PrototypesSight
 from wsss_napari.pages.prototypes_work import PrototypesWork
@@ -68,6 +69,7 @@ class PrototypesPage(LayerPage):
         self._soon.setInterval(_SETTLE_MS)
         self._soon.timeout.connect(self._follow)
         self.rows = PrototypesRows(self)
+        self.rounds = PrototypesRounds(self)
         self.sight = PrototypesSight(self)
         self.work = PrototypesWork(self)
         self._connect()
@@ -284,7 +286,14 @@ class PrototypesPage(LayerPage):
         events.project.connect(self._project_changed)
         self.session.tags_changed.connect(self._tags_changed)
         galleries = panel.galleries
-        for widget in (galleries.neighbours, galleries.rows, galleries.sizes, galleries.grid, panel.player):
+        for widget in (
+            galleries.neighbours,
+            galleries.rows,
+            galleries.sizes,
+            galleries.shifts,
+            galleries.grid,
+            panel.player,
+        ):
             self.desk.plots.follow_theme(widget)
         # The page lies in a scroll area, which would keep the arrow keys for itself.
         self.desk.keys.watch(self)
@@ -324,6 +333,7 @@ class PrototypesPage(LayerPage):
             bank = self.shelf.bank(run)
             if bank is not self._bank:
                 self._bank = bank
+                self.rounds.use(run)
                 self.hands, self.painted = {}, {}
                 params = dict(run.facts.get("params") or {})
                 most = int(bank.prototypes.shape[1])

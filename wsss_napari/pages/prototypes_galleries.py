@@ -8,6 +8,7 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QCheckBox,
+    QComboBox,
     QHBoxLayout,
     QLabel,
     QMenu,
@@ -36,6 +37,10 @@ _CLAIM = (
     "Keys: Up and Down, Space, Enter.</p>"
 )
 _RANK = "Step through the neighbours' maps, the heaviest first"
+_SHIFTS = (
+    "|δ|, how far the running mean of what enters the bank lies from the mean of its rows (eq. 12), at each round of "
+    "clustering. It falls as the embedding comes to rest"
+)
 _SIZES = "How many prototypes have how many rows. One with very few stands for hardly more than one image"
 
 
@@ -119,6 +124,21 @@ class PrototypeGalleries(QWidget):
         span = (0.0, float(max(sizes, default=0)) + 1)
         self.sizes.histogram(self.size_bars, np.array(sizes), span, shade)
 
+    def show_shifts(self, points: list[tuple[int, float]], shade: QColor) -> None:
+        """Draw (epoch from 1, |delta|) as a line; one point alone is no line and is not shown."""
+        self.shifts.setVisible(len(points) > 1)
+        if len(points) < 2:
+            return
+        epochs, sizes = zip(*points, strict=True)
+        self.shift_line.setData(epochs, sizes, pen=shade, symbolBrush=shade, symbolPen=None)
+        self.shifts.plot.setXRange(epochs[0], epochs[-1], padding=0.04)
+        self.shifts.plot.setYRange(0, max(max(sizes), 1e-6) * 1.08, padding=0)
+        middle = epochs[len(epochs) // 2]
+        self.shifts.plot.getAxis("bottom").setTicks(
+            [[(e, str(e)) for e in sorted({epochs[0], middle, epochs[-1]})]]
+        )
+        self.shifts.tell(f"|δ| {sizes[-1]:.3f} in epoch {epochs[-1]}, {sizes[0]:.3f} in epoch {epochs[0]}")
+
     def _turn(self, at: int) -> None:
         self._neighbours.setVisible(at == 0)
         self._clusters.setVisible(at == 1)
@@ -163,15 +183,29 @@ class PrototypeGalleries(QWidget):
 
     def _build_clusters(self, thumbnails: Thumbnails) -> None:
         self._clusters = QWidget(self)
+        self.rounds = QComboBox(self)
+        self.rounds.setAccessibleName("Round of clustering")
+        self.rounds.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.rounds.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.rounds.setMinimumContentsLength(8)
+        self.rounds.setToolTip(
+            "<p>The prototypes of which epoch: each begins with clustering the bank anew. Runs of older versions kept the "
+            "last round only.</p>"
+        )
         self.round = note(self)
         self.sizes = Panel("Rows a prototype", _SIZES)
         self.sizes.setFixedHeight(112)
         self.sizes.plot.setMouseEnabled(False, False)
         self.size_bars = pg.BarGraphItem(x=[0], height=[0], width=0.01)
         self.sizes.plot.addItem(self.size_bars)
+        self.shifts = Panel("Shift from epoch to epoch", _SHIFTS)
+        self.shifts.setFixedHeight(112)
+        self.shifts.plot.setMouseEnabled(False, False)
+        self.shift_line = pg.PlotDataItem(symbol="o", symbolSize=6)
+        self.shifts.plot.addItem(self.shift_line)
         self.grid = ClusterGrid(thumbnails, self)
         column = _column(self._clusters, 4)
-        for widget in (self.round, self.sizes, self.grid):
+        for widget in (self.rounds, self.round, self.sizes, self.shifts, self.grid):
             column.addWidget(widget)
 
     def _build_rows(self, thumbnails: Thumbnails) -> None:

@@ -50,7 +50,7 @@ class PrototypesRows(QObject):
         for signal in (panes.rows.picked, panes.rows.opened):
             signal.connect(lambda row: self._row_menu(row, QCursor.pos()))
         panes.rows.menu_asked.connect(self._row_menu)
-        panes.grid.row_picked.connect(self._row_menu)
+        panes.grid.row_picked.connect(self._cluster_menu)
         panes.grid.opened.connect(self.choose)
         panes.turned.connect(lambda _clusters: self.show_clusters())
         panes.evict_all.clicked.connect(lambda: self.evict(*self.held))
@@ -72,7 +72,11 @@ class PrototypesRows(QObject):
     def stem_of(self, row: int) -> str | None:
         """Return the image of a row of the chosen class, or None when the project has it no more."""
         scene = self.page.scene
-        return None if scene is None else self._stems.get(int(scene.bank.keys[scene.cls, row]))
+        return None if scene is None else self.stem_of_key(int(scene.bank.keys[scene.cls, row]))
+
+    def stem_of_key(self, key: int) -> str | None:
+        """Return the image that a bank knows by a number, or None when the project has it no more."""
+        return self._stems.get(key)
 
     def row_text(self, row: int) -> str:
         """Return what is known of a row, in a line."""
@@ -107,16 +111,27 @@ class PrototypesRows(QObject):
         scene, page, panes = self.page.scene, self.page, self.page.panel.galleries
         if scene is None or not panes.clusters_shown:
             return
-        order = scene.clusters()
-        sizes = [len(scene.rows_of(n)) for n in order]
+        page.rounds.offer()
+        earlier = page.rounds.shown
+        if earlier is None:
+            order = scene.clusters()
+            sizes = [len(scene.rows_of(n)) for n in order]
+            weights = {n.prototype: n.weight for n in scene.neighbours() if not n.off}
+            lines = [self._cluster(scene, n, weights.get(n), max(sizes[0], 1)) for n in order]
+            words = self._round_words(scene, sum(sizes))
+        else:
+            lines = page.rounds.lines()
+            sizes = [len(line.cells) for line in lines]
+            words = (
+                f"As the bank was in epoch {earlier.epoch + 1}: to look at. Pin and evict rows in epoch "
+                f"{scene.epoch + 1}."
+            )
         shade = page.desk.colours[scene.cls]
-        weights = {n.prototype: n.weight for n in scene.neighbours() if not n.off}
-        lines = [self._cluster(scene, n, weights.get(n), max(sizes[0], 1)) for n in order]
         panes.grid.show_lines(lines, shade, self.chosen)
         panes.show_sizes(sizes, QColor(shade))
-        panes.sizes.setVisible(bool(order))
+        panes.sizes.setVisible(bool(sizes))
         panes.sizes.tell(f"{min(sizes)} to {max(sizes)} rows a prototype" if sizes else "")
-        panes.round.setText(self._round_words(scene, sum(sizes)))
+        panes.round.setText(words)
 
     def choose(self, prototype: int) -> None:
         """Show the rows of a prototype."""
@@ -214,6 +229,13 @@ class PrototypesRows(QObject):
         menu.addAction("Show its rows").triggered.connect(lambda _=False: self.choose(prototype))
         menu.popup(where)
 
+    def _cluster_menu(self, row: int, where: QPoint) -> None:
+        rounds = self.page.rounds
+        if rounds.shown is None:
+            self._row_menu(row, where)
+        else:
+            rounds.show_menu(row, where)
+
     def _row_menu(self, row: int, where: QPoint) -> None:
         scene = self.page.scene
         if scene is None:
@@ -274,10 +296,7 @@ class PrototypesRows(QObject):
             return f"No confident image left a prototype of {self.page.class_name} behind."
         later = len(scene.scores()) - made_of
         since = f" {_counted(range(later))} came later and belong to none." if later else ""
-        return (
-            f"Made in epoch {scene.epoch + 1}. Each epoch makes them anew; a run keeps the last round only, so earlier ones "
-            f"cannot be shown.{since}"
-        )
+        return f"Made in epoch {scene.epoch + 1}; each epoch makes them anew.{since}"
 
     def _neighbour_cell(self, found: Neighbour, longest: float) -> Cell:
         scene = self.page.scene
