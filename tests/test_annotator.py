@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from engine import annotator, bench
-from engine.annotator import ACCEPT, CLASS_SWITCH, COSTS, LOOK, TOOLS, Case, Trace, correct
+from engine.annotator import ACCEPT, CLASS_SWITCH, COSTS, LOOK, TOOLS, Case, Trace, correct, person
 from engine.annotator.aim import error_stroke, next_aim
 from engine.annotator.cases import drawn_cases, drawn_stems, newest_labels, project_cases, project_stems
 from engine.annotator.moves import moves
@@ -150,6 +150,22 @@ def test_a_hopeless_start_is_cleared_where_that_is_cheaper() -> None:
     assert trace.tools == ["clear", "region"] and trace.iou == [0.0, 0.0, 1.0]
     assert trace.reach(0.9)[0] == CLASS_SWITCH + COSTS["clear"] + COSTS["region"] + ACCEPT
     assert "clear" not in correct(case, ("region",)).tools  # not without the tool that can
+
+
+def test_maps_that_mislead_are_done_without() -> None:
+    truth = square((20, 20), 50)
+    map_ = (truth == 1).astype(np.float32)
+    for y in (2, 80):
+        for x in (2, 30, 60, 80):
+            map_[y : y + 12, x : x + 12] = 1
+    blank = np.zeros_like(truth)
+    start = square((30, 30), 30)
+    led = replace(case_of(start, truth), scores=map_[None], others=blank[None])
+    alone = correct(case_of(start, truth), ("polygon", "whole"), until=0.95)
+    found = correct(led, ("polygon", "whole"), until=0.95)
+    assert alone.tools == found.tools == ["polygon"]
+    # The map gains more a second at first, and then eight pieces of it are to be cut away.
+    assert person._mend(led, ("polygon", "whole"), 0.95, 20, 0, 0, over=False).tools[0] == "whole"
 
 
 def test_a_region_of_another_label_is_taken_by_one_click() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +79,8 @@ def correct(
 
     Of all that the tools can do at a place, what gains most IoU a second is taken, or what ends the work at once
     where that is no dearer than an action more. A class of which less than half is right may be cleared first, by
-    one action, where that turns out cheaper.
+    one action, and where the engine's maps mislead the person may do without them and other labels: of these ways
+    the cheapest counts.
 
     Args:
         case: What.
@@ -91,10 +92,13 @@ def correct(
     """
     pixels = case.start.size
     case = case.window()
-    found = _mend(case, tools, until, most, jitter, seed, over=False)
-    if "tidy" in tools and found.iou[0] < _HOPELESS and (case.start == case.value).any():
-        again = _mend(case, tools, until, most, jitter, seed, over=True)
-        found = min(found, again, key=lambda t: (not t.reach(until)[1], t.reach(until)[0]))
+    hopeless = "tidy" in tools and _Counts(case.start, case.truth, case.value).iou < _HOPELESS
+    clear = (False, True) if hopeless and (case.start == case.value).any() else (False,)
+    given = [case]
+    if case.scores is not None or case.others is not None:
+        given.append(replace(case, scores=None, others=None))
+    ways = [_mend(c, tools, until, most, jitter, seed, over=over) for c in given for over in clear]
+    found = min(ways, key=lambda t: (not t.reach(until)[1], t.reach(until)[0]))
     found.pixels = pixels
     return found
 
