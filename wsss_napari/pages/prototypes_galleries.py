@@ -39,7 +39,7 @@ _CLAIM = (
 _RANK = "Step through the neighbours' maps, the heaviest first"
 _SHIFTS = (
     "|δ|, how far the running mean of what enters the bank lies from the mean of its rows (eq. 12), at each round of "
-    "clustering. It falls as the embedding comes to rest"
+    "clustering. Near 0 while all rows are young; it grows as the embedding moves on from the older ones"
 )
 _SIZES = "How many prototypes have how many rows. One with very few stands for hardly more than one image"
 
