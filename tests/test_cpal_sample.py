@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def view(stem: str = "new") -> PrototypeView:
     lit = np.zeros((1, SIDE, SIDE), np.float16)
     lit[0, 2:4, 2:4] = 1
     return PrototypeView(
-        stem, (SIDE, SIDE), (0,), lit, z.astype(np.float16), 1.0, 0.0, np.ones(1, np.float32)
+        stem, (SIDE, SIDE), (0,), lit, z.astype(np.float32), 1.0, 0.0, np.ones(1, np.float32)
     )  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def test_an_images_own_rows_prove_nothing(bank: PrototypeBank) -> None:
     assert found.purity == found.chance == 5 / 9
     without = bank.member.copy()
     without[0] = -1
-    gone = PrototypeBank(**{**vars(bank), "member": without})
+    gone = replace(bank, member=without)
     assert np.isnan(compared(gone, view()).purity), "rows that came after the prototypes are behind none"
 
 
