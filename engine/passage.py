@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.results import PrototypeBank, PrototypeView
 
-__all__ = ["Choice", "Passage", "others_likeness", "pass_through", "plane"]
+__all__ = ["Choice", "Passage", "others_likeness", "pass_through", "plane", "shift_of"]
 
 Floats = NDArray[np.float32]
 _EPSILON = 1e-5
@@ -121,13 +121,7 @@ def pass_through(
             np.zeros((0, *shape), np.float32),
             aware,
         )
-    filled = int(bank.filled[cls])
-    lost = [row for row in choice.evicted if row < filled]
-    shift = np.zeros_like(own)
-    if filled > len(lost) and choice.shift:
-        total = bank.sums[cls] - bank.rows[cls, lost].sum(0, dtype=np.float64)
-        average = (total / (filled - len(lost))).astype(np.float32)
-        shift = np.float32(choice.shift) * (average - bank.mean[cls])
+    shift = shift_of(bank, cls, choice.shift, choice.evicted)
     moved = own + shift
     units = _unit(bank.prototypes[cls, there], 1)  # [n, D]
     similar = units @ _unit(moved, 0)
@@ -159,6 +153,24 @@ def pass_through(
         each.reshape(-1, *shape),
         _by_peak(np.maximum(drawn, 0).reshape(shape)),
     )
+
+
+def shift_of(bank: PrototypeBank, cls: int, share: float, evicted: Collection[int] = ()) -> Floats:
+    """Return delta of a class, [D] float32: its rows' mean less the running mean (eq. 12); 0 without rows.
+
+    Args:
+        bank: Where the rows are.
+        cls: 0-based project class.
+        share: How much of delta is applied, in [0, 1].
+        evicted: Rows of the class that take no part.
+    """
+    filled = int(bank.filled[cls])
+    lost = [row for row in evicted if row < filled]
+    if filled == len(lost) or not share:
+        return np.zeros_like(bank.mean[cls])
+    total = bank.sums[cls] - bank.rows[cls, lost].sum(0, dtype=np.float64)
+    average = (total / (filled - len(lost))).astype(np.float32)
+    return np.asarray(np.float32(share) * (average - bank.mean[cls]), np.float32)
 
 
 def others_likeness(passage: Passage, bank: PrototypeBank) -> Floats:

@@ -85,8 +85,12 @@ def test_a_round_comes_back_and_damage_is_told(tmp_path: Path) -> None:
         rounds_in(folder)[3].write_bytes(data[:cut])
         with pytest.raises(UserError):
             ClusterRound.load(rounds_in(folder)[3])
-    with pytest.raises(ValueError):
-        replace(made, shift=made.shift[:1])
+    with pytest.raises(UserError, match="Train the run anew"):
+        np.savez(folder / "0005.npz", keys=made.keys)
+        ClusterRound.load(folder / "0005.npz")
+    for other in ({"shift": made.shift[:1]}, {"centres": np.full_like(made.centres, np.nan)}):
+        with pytest.raises(ValueError):
+            replace(made, **other)
     with pytest.raises(ValueError):
         replace(made, keys=made.keys[:, :3])
 

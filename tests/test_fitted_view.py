@@ -73,6 +73,14 @@ def test_a_person_s_own_view_is_left_alone_until_home(shown, qtbot) -> None:
     assert whole(shown)
 
 
+def test_a_volume_that_was_turned_stays_turned(shown, qtbot) -> None:
+    shown.dims.ndisplay = 3
+    shown.reset_view()
+    shown.camera.angles = (10, 20, 30)
+    resize(shown, qtbot, 700, 500)
+    assert np.allclose(shown.camera.angles, (10, 20, 30), atol=1e-3)
+
+
 def test_an_empty_viewer_is_left_alone(make_napari_viewer_proxy, qtbot) -> None:
     viewer = make_napari_viewer_proxy()
     desk_of(viewer)

@@ -50,7 +50,8 @@ class FittedView(QObject):
 
     def _again(self) -> None:
         viewer, fit = self._viewer(), self._fit
-        if viewer is None or fit is None or not viewer.layers:
+        # Fitting would turn a volume that a person turned back to its front.
+        if viewer is None or fit is None or not viewer.layers or viewer.dims.ndisplay != 2:
             return
         zoom, centre = self._state()
         if math.isclose(zoom, fit[0], rel_tol=_SAME) and all(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.passage import Choice, Passage, others_likeness, pass_through, plane
+from engine.passage import Choice, Passage, others_likeness, pass_through, plane, shift_of
 from engine.results import PrototypeBank, PrototypeView
 from wsss_napari.prototype_bank import Hand, thinned, unit
 
@@ -434,12 +434,7 @@ class PrototypeScene:
 
     def _delta(self, cls: int) -> Floats:
         """Return the shift of a class as the slider has it, [D] float32."""
-        gone = set(self._left_out()) if cls == self.cls else set()
-        kept = [i for i in range(int(self.bank.filled[cls])) if i not in gone]
-        if not kept or not self.choice.shift:
-            return np.zeros(self.bank.rows.shape[2], np.float32)
-        mean = self.bank.rows[cls, kept].astype(np.float32).mean(0)
-        return np.asarray(self.choice.shift * (mean - self.bank.mean[cls]), np.float32)
+        return shift_of(self.bank, cls, self.choice.shift, self._left_out() if cls == self.cls else ())
 
     def _shifted(self, found: Passage) -> Floats:
         """Return the cosine of each shifted cell to the shifted instance, [h, w] float32 in [-1, 1]."""

@@ -45,6 +45,8 @@ class ClusterRound:
             )
         if self.shift.shape != (classes,) or self.epoch < 0:
             raise ValueError(f"{classes} classes, shift {self.shift.shape}, epoch {self.epoch}")
+        if not np.isfinite(self.centres).all():
+            raise ValueError("the centres hold no numbers")
 
     def clusters(self, cls: int) -> list[tuple[int, NDArray[np.int64]]]:
         """Return (prototype, its rows) of a class, the largest cluster first; none where it was not clustered."""
@@ -56,7 +58,7 @@ class ClusterRound:
         """Write the round into the folder of a run's rounds, atomically."""
         arrays: dict[str, NDArray[Any]] = {
             "keys": self.keys,
-            "centres": self.centres.astype(np.float32, copy=False),
+            "centres": self.centres,
             "member": self.member,
             "shift": self.shift,
         }
@@ -71,14 +73,17 @@ class ClusterRound:
             FileNotFoundError: There is none.
             UserError: The file is damaged or holds something else.
         """
-        return stored.load(path, cls.KIND, cls._built, "clusters of a support bank", "train")
+        return stored.load(
+            path,
+            cls.KIND,
+            cls._built,
+            "clusters of a support bank",
+            "train",
+            again="Train the run anew: what it kept of that epoch is gone.",
+        )
 
     @classmethod
     def _built(cls, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> ClusterRound:
-        if any(
-            arrays[name].ndim != n for name, n in (("keys", 2), ("centres", 3), ("member", 2), ("shift", 1))
-        ):
-            raise ValueError("its parts do not fit together")
         return cls(
             epoch=int(facts["epoch"]),
             keys=arrays["keys"].astype(np.int64, copy=False),

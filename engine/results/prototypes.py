@@ -175,6 +175,8 @@ class PrototypeBank:
                 raise ValueError("its parts do not fit together")
             if any(found[n].shape != (classes,) for n in ("count", "epoch")):
                 raise ValueError("its parts do not fit together")
+            if not np.isfinite(found["centres"]).all():
+                raise ValueError("its centres hold no numbers")
             if found["mean"].shape != (classes, dim) or found["of_instance"].shape != (dim, dim):
                 raise ValueError("its parts do not fit together")
             return cls(filled=np.clip(pushes, 0, length), **found)

@@ -53,7 +53,12 @@ def size_of(value: Any) -> tuple[int, int]:
 
 
 def load(
-    path: Path, kind: str, build: Callable[[dict[str, NDArray[Any]], dict[str, Any]], T], what: str, verb: str
+    path: Path,
+    kind: str,
+    build: Callable[[dict[str, NDArray[Any]], dict[str, Any]], T],
+    what: str,
+    verb: str,
+    again: str = "",
 ) -> T:
     """Return the result that a file holds.
 
@@ -63,6 +68,7 @@ def load(
         build: From its arrays and facts to the result; raises where they do not fit together.
         what: What the file should hold, for the message.
         verb: Command that writes such files.
+        again: What to do about a damaged one, in a sentence; to run the command again for this image by default.
 
     Raises:
         FileNotFoundError: There is none.
@@ -77,5 +83,5 @@ def load(
         raise UserError(
             f"{path} does not hold {what}: {error}.",
             f"Files written by `wsss {verb}` are read.",
-            f"Run `wsss {verb}` again for this image.",
+            again or f"Run `wsss {verb}` again for this image.",
         ) from None

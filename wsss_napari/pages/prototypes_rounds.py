@@ -12,6 +12,7 @@ from qtpy.QtGui import QColor
 from engine.errors import UserError
 from engine.results import ClusterRound, rounds_in
 from engine.store import Run
+from wsss_napari.pages.prototypes_rows import counted
 from wsss_napari.prototype_clusters import ClusterLine
 from wsss_napari.prototype_gallery import Cell
 
@@ -75,7 +76,7 @@ class PrototypesRounds(QObject):
         return [
             ClusterLine(
                 prototype,
-                f"{self.page.class_name} · prototype {prototype} · {len(rows)} row{'s' if len(rows) != 1 else ''}",
+                f"{self.page.class_name} · prototype {prototype} · {counted(rows)}",
                 f"<p>{name}, prototype {prototype} as it was in epoch {kept.epoch + 1}.</p><p>Click: the rows of the "
                 "prototype that it became. Click on a crop: show its image.</p>",
                 tuple(self._cell(kept, scene.cls, row) for row in rows.tolist()),
@@ -102,9 +103,10 @@ class PrototypesRounds(QObject):
         """Return the rounds by epoch; those that cannot be read are told once and passed over."""
         if self._rounds is None:
             self._rounds = {}
-            for epoch, path in (rounds_in(self._run.rounds) if self._run is not None else {}).items():
+            for path in (rounds_in(self._run.rounds) if self._run is not None else {}).values():
                 try:
-                    self._rounds[epoch] = ClusterRound.load(path)
+                    found = ClusterRound.load(path)
+                    self._rounds[found.epoch] = found
                 except (UserError, FileNotFoundError) as error:
                     self.page.desk.said("warning", str(error))
         return self._rounds

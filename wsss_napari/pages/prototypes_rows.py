@@ -21,7 +21,7 @@ from wsss_napari.prototype_view import Neighbour, PrototypeScene
 if TYPE_CHECKING:
     from wsss_napari.pages.prototypes import PrototypesPage
 
-__all__ = ["PrototypesRows"]
+__all__ = ["PrototypesRows", "counted"]
 
 
 class PrototypesRows(QObject):
@@ -261,7 +261,7 @@ class PrototypesRows(QObject):
         )
         if held:
             panel.rows.show_cells([self._row_cell(scene, row) for row in held])
-            panel.show_rows(f"{_counted(held)} in the lasso", True)
+            panel.show_rows(f"{counted(held)} in the lasso", True)
             return
         if self.chosen is None:
             panel.rows.show_cells(())
@@ -282,8 +282,8 @@ class PrototypesRows(QObject):
         name = f"{self.page.class_name} · prototype {prototype}"
         return ClusterLine(
             prototype,
-            f"{name} · {_counted(rows)} · {here}",
-            f"<p>{html.escape(name)}, {_counted(rows)}, {here} in this image.</p><p>Click: its rows below. Click on a crop: pin it, evict "
+            f"{name} · {counted(rows)} · {here}",
+            f"<p>{html.escape(name)}, {counted(rows)}, {here} in this image.</p><p>Click: its rows below. Click on a crop: pin it, evict "
             "it, or show its image.</p>",
             tuple(self._row_cell(scene, row) for row in rows),
             len(rows) / most,
@@ -295,14 +295,14 @@ class PrototypesRows(QObject):
         if scene.epoch < 0:
             return f"No confident image left a prototype of {self.page.class_name} behind."
         later = len(scene.scores()) - made_of
-        since = f" {_counted(range(later))} came later and belong to none." if later else ""
+        since = f" {counted(range(later))} came later and belong to none." if later else ""
         return f"Made in epoch {scene.epoch + 1}; each epoch makes them anew.{since}"
 
     def _neighbour_cell(self, found: Neighbour, longest: float) -> Cell:
         scene = self.page.scene
         assert scene is not None
         lead = next((r for r in found.rows if r not in scene.hand.evicted), None)
-        count = _counted(found.rows)
+        count = counted(found.rows)
         if found.off:
             tip = f"<p>Prototype {found.prototype}, {count}: switched off. Click: on again.</p>"
             bars = ((0.0, "weight"), (0.0, "similar"))
@@ -352,9 +352,10 @@ def _put(listed: list[int], rows: list[int]) -> None:
     listed[:] = rows
 
 
-def _counted(rows: Sized) -> str:
+def counted(rows: Sized) -> str:
+    """Return how many rows there are, in words."""
     return f"{len(rows)} row{'s' if len(rows) != 1 else ''}"
 
 
 def _named(rows: Sequence[int]) -> str:
-    return f"row {rows[0]}" if len(rows) == 1 else _counted(rows)
+    return f"row {rows[0]}" if len(rows) == 1 else counted(rows)
