@@ -14,7 +14,7 @@ Departs from the paper:
 - The scores of the other classes are left alone (others = 0): pushing them down cost half a point of mIoU on these photographs; the paper and the code do it (others = 1).
 - Few and small steps, and the last map instead of the sum (steps, step, aggregate): on 100 photographs with a MobileNet V2 the map after 2 steps of 1.5 grey levels was the best seed of any single step, and better than the sum of 4 steps by a third of a point.
 - The picture stays within the darkest and brightest value it had (clip = start); the paper does not clip, the code clips to the range of the previous step.
-- Maps of several scales take the same steps and weigh by one over their area, and scale 2 is looked at without climbing (scale_steps, scale_weight, climbed_to); the code climbs all, gives the smallest scale half the steps and, by a slip, half the weight.
+- Scales 0.5 and 1 are climbed, scale 2 is looked at without climbing, and all count alike (scales, climbed_to, scale_weight): in a smaller picture the network sees whole objects, and a climb lights them whole. On 75 photographs climbed maps gained 0.8 points of mIoU from scale 0.5, and plain ones nothing. The code climbs 0.5 to 2, gives the smallest scale half the steps and, by a slip, half the weight.
 
 Look at:
 
@@ -156,7 +156,7 @@ class ClimbSettings:
             unit="x",
             main=True,
         ),
-    ] = (1.0, 1.5, 2.0)
+    ] = (0.5, 1.0, 2.0)
     climbed_to: Annotated[
         float,
         Spec(
@@ -166,7 +166,7 @@ class ClimbSettings:
             high=4,
             unit="x",
         ),
-    ] = 1.5
+    ] = 1.0
     scale_steps: Annotated[
         Literal["equal", "official"],
         Spec(
@@ -174,12 +174,12 @@ class ClimbSettings:
         ),
     ] = "equal"
     scale_weight: Annotated[
-        Literal["area", "side", "equal"],
+        Literal["equal", "side", "area"],
         Spec(
-            "Weight of each scale: one over its area or over its side, since the maps of an enlarged image have more "
-            "false peaks, or the same for all."
+            "Weight of each scale: the same for all, or one over its side or its area, since the maps of an enlarged "
+            "image have more false peaks."
         ),
-    ] = "area"
+    ] = "equal"
     plateau: Annotated[
         float,
         Spec(
