@@ -14,7 +14,7 @@ Departs from the paper:
 - The scores of the other classes are left alone (others = 0): pushing them down cost half a point of mIoU on these photographs; the paper and the code do it (others = 1).
 - Few and small steps, and the last map instead of the sum (steps, step, aggregate): on 100 photographs with a MobileNet V2 the map after 2 steps of 1.5 grey levels was the best seed of any single step, and better than the sum of 4 steps by a third of a point.
 - The picture stays within the darkest and brightest value it had (clip = start); the paper does not clip, the code clips to the range of the previous step.
-- Scales 0.5 and 1 are climbed, scale 2 is looked at without climbing, and all count alike (scales, climbed_to, scale_weight): in a smaller picture the network sees whole objects, and a climb lights them whole. On 75 photographs climbed maps gained 0.8 points of mIoU from scale 0.5, and plain ones nothing. The code climbs 0.5 to 2, gives the smallest scale half the steps and, by a slip, half the weight.
+- Scales 0.5 and 1 are climbed in the same steps, scale 2 is looked at without climbing, and all count alike (scales, climbed_to, scale_steps, scale_weight): in a smaller picture the network sees whole objects, and a climb lights them whole. On 75 photographs climbed maps gained 0.8 points of mIoU from scale 0.5, and plain ones nothing. The code climbs 0.5 to 2, gives the smallest scale half the steps and, by a slip, half the weight.
 
 Look at:
 
