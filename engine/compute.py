@@ -25,9 +25,9 @@ __all__ = [
     "threads",
 ]
 
-Precision = Literal["32-true", "bf16-mixed"]
+Precision = Literal["float32", "bfloat16"]
 
-_PRECISIONS = ("auto", "32-true", "bf16-mixed")
+_PRECISIONS = ("auto", "float32", "bfloat16")
 _MOST_LOADERS = 8
 
 
@@ -94,19 +94,19 @@ def loader_workers(where: torch.device) -> int:
 
 
 def precision(where: torch.device, wanted: str = "auto") -> Precision:
-    """Return the precision to compute with, by Lightning Fabric's name.
+    """Return the numbers that a backbone multiplies while it learns.
 
     Args:
         where: The device.
-        wanted: `auto` (bfloat16 where the device computes in it), `32-true` or `bf16-mixed`.
+        wanted: `auto` (bfloat16 where the device computes in it), `float32` or `bfloat16`.
 
     Raises:
         UserError: Another name.
     """
     match wanted:
         case "auto":
-            return "bf16-mixed" if _has_bf16(where) else "32-true"
-        case "32-true" | "bf16-mixed":
+            return "bfloat16" if _has_bf16(where) else "float32"
+        case "float32" | "bfloat16":
             return wanted
         case _:
             raise UserError(

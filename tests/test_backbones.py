@@ -455,3 +455,30 @@ def test_sides_that_a_network_wants() -> None:
     assert sides("convnext_tiny") == (16, 0)
     assert sides("vit_tiny_patch16_224") == (16, 0)
     assert sides("tf_efficientnet_lite0") == (16, 1)
+
+
+@pytest.mark.parametrize("name", ["tiny_cnn", "resnet18", "mobilenet_v2", "vit_tiny_patch16_224"])
+def test_a_mixed_trunk_multiplies_in_bfloat16_and_hands_out_float32(name: str) -> None:
+    backbone = build(name)
+    if name != "tiny_cnn":
+        freeze(backbone, "stem")
+    image = torch.randn(2, 3, 64, 64)
+    seen: set[torch.dtype] = set()
+    for module in backbone.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.register_forward_hook(lambda module, given, found: seen.add(found.dtype))
+    exact, taps = backbone(image), backbone.taps(image)
+    assert seen == {torch.float32}
+    seen.clear()
+    backbone.mixed = True
+    mixed, mixed_taps = backbone(image), backbone.taps(image)
+    assert torch.bfloat16 in seen
+    assert mixed.dtype == torch.float32 and {t.dtype for t in mixed_taps.values()} == {torch.float32}
+    assert not torch.equal(mixed, exact)
+    for found, wanted in [(mixed, exact), *((mixed_taps[n], taps[n]) for n in taps)]:
+        assert (found - wanted).norm() < 0.05 * wanted.norm()
+    mixed.square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in backbone.parameters() if p.grad is not None)
+    seen.clear()
+    assert torch.equal(backbone.eval()(image), backbone(image))
+    assert seen == {torch.float32}, "what is drawn is exact"

@@ -66,20 +66,20 @@ def test_precision_is_bfloat16_only_where_the_device_computes_in_it(
     gpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # type: ignore[no-untyped-def]
     gpus(1, (8, 0))
-    assert compute.precision(torch.device("cuda", 0)) == "bf16-mixed"
+    assert compute.precision(torch.device("cuda", 0)) == "bfloat16"
     gpus(1, (7, 5))
-    assert compute.precision(torch.device("cuda", 0)) == "32-true"
+    assert compute.precision(torch.device("cuda", 0)) == "float32"
     cpu = torch.device("cpu")
     for facts, wanted in [
-        ({"avx512_f": True}, "32-true"),
-        ({"avx512_bf16": True}, "bf16-mixed"),
-        ({"amx_bf16": True}, "bf16-mixed"),
-        ({}, "32-true"),
+        ({"avx512_f": True}, "float32"),
+        ({"avx512_bf16": True}, "bfloat16"),
+        ({"amx_bf16": True}, "bfloat16"),
+        ({}, "float32"),
     ]:
         monkeypatch.setattr(compute, "_cpu_facts", lambda facts=facts: facts)
         assert compute.precision(cpu) == wanted
-    assert compute.precision(cpu, "bf16-mixed") == "bf16-mixed"
-    assert compute.precision(torch.device("cuda", 0), "32-true") == "32-true"
+    assert compute.precision(cpu, "bfloat16") == "bfloat16"
+    assert compute.precision(torch.device("cuda", 0), "float32") == "float32"
     with pytest.raises(UserError, match="precision = '16'"):
         compute.precision(cpu, "16")
 

@@ -89,6 +89,23 @@ def train(
     return list(run(Train(project=str(project.root), method=name, **values), stop))
 
 
+def learns_alike_in_bfloat16(project: Project, name: str, cls: type[Method[Any, Any]], **more: Any) -> None:
+    """Train in both precisions: the same steps, losses that differ by rounding, and run.json says which it was."""
+    first = {}
+    for precision in ("float32", "bfloat16"):
+        settings = {**small(cls), **more, "precision": precision}
+        events = train(project, name, cls, run=precision, settings=settings)
+        assert isinstance(events[-1], Finished), events[-1]
+        chosen = run_of(project.root, precision)
+        assert chosen.facts["plan"]["precision"] == precision
+        told = [e.values for e in chosen.events() if isinstance(e, Metrics)]
+        assert all(np.isfinite(v) for values in told for v in values.values())
+        first[precision] = told[0]
+    assert set(first["float32"]) == set(first["bfloat16"])
+    for term, value in first["float32"].items():
+        assert first["bfloat16"][term] == pytest.approx(value, rel=0.1, abs=0.05), term
+
+
 def infer(project: Project, name: str, views: str = "default", stop=lambda: False) -> Any:
     return list(run(Infer(project=str(project.root), run=name, views=views, threads=1), stop))[-1]
 
@@ -258,6 +275,9 @@ class TestTrained:
             == run_of(trained.root, "whole").weights.read_bytes()
         )
 
+    def test_it_learns_alike_in_bfloat16(self, trained, cls, name) -> None:
+        learns_alike_in_bfloat16(trained, name, cls)
+
     def test_it_draws_tagged_and_untagged_images(self, trained, cls) -> None:
         ending = infer(trained, "whole")
         assert isinstance(ending, Finished), ending
@@ -391,6 +411,9 @@ class TestRefining:
             assert "map" not in values, "it gives no score for a tag"
             parts = {k: v for k, v in values.items() if k != "loss"}
             assert values["loss"] == pytest.approx(sum(parts.values()), rel=1e-6, abs=1e-9)
+
+    def test_it_learns_alike_in_bfloat16(self, taught, cls, name) -> None:
+        learns_alike_in_bfloat16(taught, name, cls, seeds="cam")
 
     def test_labels_teach(self, cls, built) -> None:
         method, net = built

@@ -190,7 +190,7 @@ def test_two_ranks_lose_what_one_process_loses(small_project: Project, loss: str
         # Batches of 3 and 1: shares of two and one image, and a rank that is left with none.
         job = Train(
             project=str(small_project.root), method="cam", run=f"on{ranks}", threads=1, crop=48,
-            epochs=5, batch=3, settings={**TINY, "loss": loss},
+            epochs=5, batch=3, settings={**TINY, "loss": loss, "precision": "float32"},
         )  # fmt: skip
         (tmp_path / "job").write_bytes(encode(job))
         torchrun = (

@@ -138,9 +138,7 @@ class IRN(Walker[Params, Views]):
         edge, displacement = net(batch.images)
         at = round(net.centre)
         pairs = pairs_of(batch.labels[:, at :: net.cell, at :: net.cell], self.params.radius)
-        found = affinity_losses(
-            path_affinities(edge.float().sigmoid(), self.params.radius), pairs, batch.world
-        )
+        found = affinity_losses(path_affinities(edge.sigmoid(), self.params.radius), pairs, batch.world)
         losses = {
             "background": found["background"] / 4,
             "foreground": found["foreground"] / 4,
@@ -148,8 +146,8 @@ class IRN(Walker[Params, Views]):
         }
         if displacement is not None:
             with torch.no_grad():
-                net.mean.lerp_(displacement.float().mean((0, 2, 3)), _MEAN_RATE)
-            more = displacement_losses(displacement.float(), pairs, batch.world)
+                net.mean.lerp_(displacement.mean((0, 2, 3)), _MEAN_RATE)
+            more = displacement_losses(displacement, pairs, batch.world)
             losses |= {name: value / 2 for name, value in more.items()}
         return losses
 
@@ -158,8 +156,8 @@ class IRN(Walker[Params, Views]):
         if views.flip:
             # The mirror image in a pass of its own: large images would not fit twice.
             edge = (edge + net(pictures.flip(3))[0].flip(2)) / 2
-        boundary = edge.float().sigmoid().cpu().numpy()  # [B, h, w]
-        field = None if displacement is None else displacement.float().cpu().numpy()
+        boundary = edge.sigmoid().cpu().numpy()  # [B, h, w]
+        field = None if displacement is None else displacement.cpu().numpy()
         return [
             Fields(path_affinity(b, views.radius), b, None if field is None else field[n])
             for n, b in enumerate(boundary)

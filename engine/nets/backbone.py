@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
@@ -52,6 +53,8 @@ class Backbone(nn.Module):
         tap_dims, tap_strides: Channels and pixels a cell of each entry of `taps`.
         frozen: Names of the stages that do not learn.
         loaded: How many entries of a weights file it holds; 0 when it started at random.
+        mixed: Multiply in bfloat16 while it trains. The features leave in float32 all the same: what is
+            reckoned from them, losses and prototypes, loses too much in eight bits.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Backbone(nn.Module):
         self.stages: Stages = trunk.stages()
         self.frozen: tuple[str, ...] = ()
         self.loaded = 0
+        self.mixed = False
         self.eval()
         try:
             with torch.no_grad():
@@ -94,15 +98,24 @@ class Backbone(nn.Module):
         Returns:
             `[B, D, ceil(H/s), ceil(W/s)] float32`.
         """
-        features: Tensor = self.trunk(self._in_whole_cells(x))
-        return features  # [B, D, h, w]
+        with self._arithmetic(x):
+            features: Tensor = self.trunk(self._in_whole_cells(x))
+        return features.float()  # [B, D, h, w]
 
     def taps(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the map `[B, D_i, h_i, w_i]` of every stage, shallow to deep; the last one equals `forward`.
+        """Return the map `[B, D_i, h_i, w_i] float32` of every stage, shallow to deep; the last one equals `forward`.
 
         A transformer has one entry per block, all of the same stride.
         """
-        return self.trunk.taps(self._in_whole_cells(x))
+        with self._arithmetic(x):
+            found = self.trunk.taps(self._in_whole_cells(x))
+        return {name: tap.float() for name, tap in found.items()}
+
+    def _arithmetic(self, x: Tensor) -> AbstractContextManager[object]:
+        """Return what the trunk computes under. Outside of training it is exact, whatever `mixed` says."""
+        return (
+            torch.autocast(x.device.type, torch.bfloat16) if self.mixed and self.training else nullcontext()
+        )
 
     def train(self, mode: bool = True) -> Backbone:
         """Set the training mode, leaving frozen stages and frozen statistics in eval mode."""

@@ -39,7 +39,7 @@ class Classifier(nn.Module):
         height, width = pictures.shape[2:]
         stride = self.backbone.stride
         padded = pad_to_side(pictures, self.backbone.prep).contiguous(memory_format=torch.channels_last)
-        found = self.backbone(padded).float()
+        found = self.backbone(padded)
         return found[:, :, : -(-height // stride), : -(-width // stride)]
 
     def maps(self, features: Tensor) -> Tensor:

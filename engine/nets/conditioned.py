@@ -61,7 +61,7 @@ class ConditionedNet(nn.Module):
         """
         size = (-(-images.shape[2] // self.cell), -(-images.shape[3] // self.cell))
         padded = pad_to_side(images, self.backbone.prep).contiguous(memory_format=torch.channels_last)
-        features = self.backbone(padded).float()  # [B, D, h', w']
+        features = self.backbone(padded)  # [B, D, h', w']
         if self.condition is not None:
             features = features * self.condition(said)[:, :, None, None]
         features = self.dropout(features)

@@ -61,7 +61,7 @@ class Embedding(nn.Module):
         parts = []
         for name, stride, layer in zip(self.taps, self.strides, self.layers, strict=True):
             # Averaged to the coarser grid before the layer: both are linear, and a fraction is left to do.
-            found = taps[name].detach().float()
+            found = taps[name].detach()
             if stride < self.stride:
                 found = on_cells(found, stride, self.stride, size)
             z = layer(found)
@@ -111,7 +111,7 @@ class PrototypeNet(Classifier):
         size = (-(-height // stride), -(-width // stride))
         padded = pad_to_side(pictures, self.backbone.prep).contiguous(memory_format=torch.channels_last)
         taps = self.backbone.taps(padded)
-        last = next(reversed(taps.values())).float()
+        last = next(reversed(taps.values()))
         z = self.embedding(taps, (last.shape[2], last.shape[3]))
         return last[:, :, : size[0], : size[1]], z[:, :, : size[0], : size[1]]
 

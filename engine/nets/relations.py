@@ -68,7 +68,7 @@ class RelationNet(nn.Module):
             found = self.backbone.taps(pad_to_side(images, self.backbone.prep))
         # What is finer than the cells is averaged first: the layers behind have a quarter to do.
         taps = [
-            on_cells(found[t].float(), stride, self.cell, size) if stride < self.cell else found[t].float()
+            on_cells(found[t], stride, self.cell, size) if stride < self.cell else found[t]
             for t, stride in zip(self.taps, self.strides, strict=True)
         ]
         edges = [
@@ -132,7 +132,7 @@ class FeatureNet(nn.Module):
             for t, layer, stride in zip(self.taps, self.layers, self.strides, strict=True)
         ]
         features: Tensor = F.elu(self.joined(torch.cat(parts, 1)))
-        return features.float()
+        return features
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that start from nothing."""

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from engine.compute import seed_of
+from engine.compute import precision, seed_of
 from engine.confident import ConfidentParams
 from engine.errors import UserError, nearest
 from engine.messages import JOBS, Event, Infer, Metrics, Progress, Said, Train, encode
@@ -81,7 +81,7 @@ def run(job: Train, desk: Work) -> Generator[Event, None, dict[str, Any]]:
     net = method.build(len(project.classes), weights)
     if new:
         method.named(net, project.classes)
-    plan = _plan(chosen, project, net, stems, method)
+    plan = _plan(chosen, project, net, stems, method, fabric.device)
     if fabric.is_global_zero:
         chosen.update(
             plan=dataclasses.asdict(plan), prep=net.backbone.prep.as_facts(), loaded=net.backbone.loaded
@@ -335,12 +335,19 @@ def _held(
 
 
 def _plan(
-    chosen: Run, project: Project, net: torch.nn.Module, stems: tuple[str, ...], method: Method[Any, Any]
+    chosen: Run,
+    project: Project,
+    net: torch.nn.Module,
+    stems: tuple[str, ...],
+    method: Method[Any, Any],
+    device: torch.device,
 ) -> Plan:
     longest = max(max(project.images[s].height, project.images[s].width) for s in stems)
     prep = net.backbone.prep
+    asked = Plan(**chosen.facts["plan"])
+    asked = dataclasses.replace(asked, precision=precision(device, asked.precision))
     return settle(
-        Plan(**chosen.facts["plan"]),
+        asked,
         images=len(stems),
         pretrained=bool(getattr(method.params, "pretrained", False)),
         transformer=net.backbone.kind == "vit",

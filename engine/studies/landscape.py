@@ -217,7 +217,7 @@ def _gradient(subject: Subject, picture: Tensor, tags: Tensor, softmax: bool) ->
     with torch.enable_grad():
         leaf = picture.detach().clone().requires_grad_()
         height, width = leaf.shape[2:]
-        features = net.backbone(pad_to_side(leaf, net.backbone.prep)).float()
+        features = net.backbone(pad_to_side(leaf, net.backbone.prep))
         features = features[:, :, : -(-height // net.backbone.stride), : -(-width // net.backbone.stride)]
         loss = losses_of(net.scores(features), tags, softmax=softmax).sum()
         (gradient,) = torch.autograd.grad(loss, leaf)

@@ -1,4 +1,4 @@
-"""Device, precision and ranks of a job, through Lightning Fabric."""
+"""Device and ranks of a job, through Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def start_fabric(job: Job) -> Fabric:
     devices: int | list[int] = (
         local if device.type == "cpu" else ([device.index] if device.index is not None else local)
     )
+    # Fabric's own mixed precision would round counts, places and losses too; see `Backbone.mixed`.
     fabric = Fabric(
         accelerator=device.type,
         devices=devices,
         num_nodes=max(1, world // local),
         strategy="ddp" if world > 1 else "auto",
-        precision=compute.precision(device),
     )
     fabric.launch()
     if world > 1:

@@ -76,6 +76,7 @@ def train(job: Training) -> Iterator[Event]:
     counts = torch.tensor(np.stack([(targets == 1).sum(0), (targets == 0).sum(0)]), dtype=torch.float32)
 
     net = job.net.to(memory_format=torch.channels_last)
+    net.backbone.mixed = plan.precision == "bfloat16"
     first = 0
     saved = load_trainer(run)
     if saved is not None:

@@ -98,6 +98,14 @@ class Plan:
             high=0.5,
         ),
     ] = 0.1
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Spec(
+            "What the backbone multiplies while it trains; all else is float32. auto: bfloat16 where the device "
+            "computes in it, which saves memory and time; float32 gives the same numbers on every machine and on "
+            "many devices, but for rounding."
+        ),
+    ] = "auto"
     checkpoint: Annotated[
         float, Spec("Longest time between two checkpoints.", low=1, high=3600, unit="s")
     ] = 60.0
