@@ -4,7 +4,8 @@ Source: Lee et al., AdvCAM (TPAMI 2022), eq. 3 to 7. With x^t the picture and it
 class maps, R^t the attribution and M^t the restricting mask:
 
     y_k = sum over image and mirror of mean relu(L_k)                  (score = relu; the logit otherwise)
-    M^t = 1[R^t > tau max R^t]                                         (eq. 5), joined with D (4.4)
+    M^t = 1[R^t > tau max R^t]                                         (eq. 5), joined with D (4.4):
+    D   = background by a saliency mask, or without one by R^0: 1[R^0 < b max R^0]   (background_below = b; ours)
     J   = y_c - sum_{k != c} y_k - lambda |(M u D) (R^t - R^0)|        (eq. 7)
     x^{t+1} = clip(x^t + xi G / max |G|),  G = dJ/dx^t                 (eq. 6)
 
@@ -42,7 +43,7 @@ class Step:
         maps: [N, h, w] float32 >= 0, attribution R^t, not normalised.
         parts: [N, F, h, w] float32, the weighted maps of the picture and of its mirror image (mirrored);
             `maps` is the first plus the second read backwards.
-        mask: [N, h, w] uint8: 1 restricting mask M, 2 saliency background D, 3 both.
+        mask: [N, h, w] uint8: 1 restricting mask M, 2 background D, 3 both.
         scores: [N, C] float32, y_k, the mean over picture and mirror image.
         penalties: [N, 2] float32, lambda times the penalty inside M, and on the rest of D.
         features: [N, D] float32, mean features of the upright picture.
@@ -85,7 +86,7 @@ def climb(
         start: [N, F, 3, H, W] float32, normalised, to go on from instead of x^0.
         reference: [N, h, w] float32, R^0 of a climb that goes on.
         first: Number of the first step yielded.
-        background: [N, h, w] bool, D.
+        background: [N, h, w] bool, D by saliency masks; where a mask tells of none, R^0 tells it.
         want_saliency: Let each step find the gradient of y_c by itself, which costs another backward pass.
     """
     x = start
@@ -261,8 +262,12 @@ def _look(
     peak = maps_now.detach().amax((1, 2), keepdim=True)
     # tau = 1 restricts nothing, and a map without evidence has no peak to be near to.
     restricted = maps_now.detach() > settings.tau * peak  # [N, h, w]
-    outside = torch.zeros_like(restricted) if background is None else background
-    change = (maps_now - (maps_now.detach() if reference is None else reference)).abs()  # [N, h, w]
+    before = maps_now.detach() if reference is None else reference  # R^0, [N, h, w]
+    outside = before < settings.background_below * before.amax((1, 2), keepdim=True)  # D, [N, h, w]
+    if background is not None:
+        # Who saw the object is believed before a map that may miss half of it.
+        outside = torch.where(background.any(2).any(1)[:, None, None], background, outside)
+    change = (maps_now - before).abs()  # [N, h, w]
     over = change.shape[1] * change.shape[2] if settings.penalty_over == "mean" else 1
     penalties = torch.stack(
         [(change * restricted).sum((1, 2)), (change * (outside & ~restricted)).sum((1, 2))], 1

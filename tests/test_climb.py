@@ -237,6 +237,29 @@ def test_the_penalty_keeps_the_peak_where_it_was(net, picture) -> None:
     assert abs(grown[1] - 1) < abs(grown[0] - 1)
 
 
+def test_the_first_map_tells_the_background(net, picture) -> None:
+    settings = replace(CODE, steps=8, step=1.0, lam=10.0, tau=1.0, others=0.0, penalty_over="mean")
+    held = walk(net, picture, 1, replace(settings, background_below=0.3))
+    first = held[0].maps
+    outside = first < 0.3 * first.max()
+    assert outside.any() and not outside.all()
+    for step in held:
+        assert torch.equal(step.mask, 2 * outside.to(torch.uint8)), "R^0 tells it once and for all"
+        assert float(step.penalties[0, 0]) == 0
+        expected = 10 * float(((step.maps - first).abs() * outside).mean())
+        assert float(step.penalties[0, 1]) == pytest.approx(expected, rel=1e-5)
+    told = walk(net, picture, 1, settings, background=outside)
+    torch.testing.assert_close(held[-1].x, told[-1].x)  # as if a saliency mask had told it
+    free = walk(net, picture, 1, replace(settings, lam=0.0))
+    grown = [float((s[-1].maps[outside] - first[outside]).sum()) for s in (held, free)]
+    assert grown[0] < grown[1]
+    seen = replace(settings, background_below=0.3)
+    (other,) = walk(net, picture, 1, replace(seen, steps=0), background=~outside)
+    assert torch.equal(other.mask, 2 * (~outside).to(torch.uint8)), "a saliency mask is believed before it"
+    (none,) = walk(net, picture, 1, replace(seen, steps=0), background=torch.zeros_like(outside))
+    assert torch.equal(none.mask, 2 * outside.to(torch.uint8)), "one that shows no background tells nothing"
+
+
 def test_plus_plus_is_the_gradient_form(net, picture) -> None:
     (step,) = walk(net, picture, 2, replace(CODE, steps=0, kind="gradcam++", flip=False, attribution="mean"))
     features = net.backbone(picture)[:, :, :7, :9]
@@ -403,7 +426,7 @@ def test_saliency_holds_the_map_outside_of_objects(net) -> None:
     one = shot()
     salient = np.zeros((52, 70), bool)
     salient[:, :35] = True
-    settings = ClimbSettings(steps=6, lam=50.0, tau=1.0, others=1.0, cell=1)
+    settings = ClimbSettings(steps=6, lam=50.0, background_below=0.0, others=1.0, cell=1)
     results = []
     for given in ({}, {"s0": salient}):
         (_, _, (first, _)), = climb_maps(net, [one], settings, salient=given)  # fmt: skip

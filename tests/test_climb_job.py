@@ -310,7 +310,12 @@ def test_a_killed_split_goes_on(project: Project) -> None:
     assert result["kept"] == len(before)
     whole = run_of(project.root, "net").views("unkilled")
     for stem in project.usable:
-        assert killed.path(stem).read_bytes() == whole.path(stem).read_bytes()
+        a, b = CamStack.load(killed.path(stem)), CamStack.load(whole.path(stem))
+        # Fewer images are left for a batch, and some processors add up a batch of one in another order.
+        np.testing.assert_allclose(a.maps.astype(float), b.maps.astype(float), atol=2e-3)
+        np.testing.assert_allclose(a.peaks, b.peaks, rtol=1e-4)
+        np.testing.assert_allclose(a.scores, b.scores, rtol=1e-4)
+        assert (a.classes, a.size, a.facts) == (b.classes, b.size, b.facts)
 
 
 @pytest.mark.parametrize(

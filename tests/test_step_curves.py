@@ -187,7 +187,7 @@ def test_the_numbers_as_csv(branched: ClimbPath) -> None:
     assert float(rows[4]["score of cow, black"]) == pytest.approx(curves.scores[4, 2], rel=1e-5)
     assert curves.noise is not None
     assert float(rows[8]["noise"]) == pytest.approx(curves.noise[8], rel=1e-5)
-    assert rows[0]["share of the penalty on the saliency background"] == ""
+    assert rows[0]["share of the penalty on the background"] == ""
     assert "mIoU" not in step_curves(branched, RULE, None).csv(["a", "b", "c"])
 
 

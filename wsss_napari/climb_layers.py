@@ -86,7 +86,7 @@ LOOKS: tuple[Look, ...] = (
         "Restricting mask",
         "restricting mask",
         "Where the penalty holds the map still: orange M, cells that are high already (eq. 5); blue D, background by "
-        "a saliency mask; yellow both",
+        "a saliency mask or by the first map; yellow both",
     ),
 )
 _ORDER = [look.key for look in LOOKS]

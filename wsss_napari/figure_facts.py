@@ -20,7 +20,7 @@ __all__ = ["Kept", "facts_line", "figure_path", "kept_figures", "settings_line",
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _LONGEST = 120
 # Settings of a climb that people compare first.
-_TOLD = ("steps", "step", "lam", "tau")
+_TOLD = ("steps", "step", "lam", "tau", "background_below")
 
 
 @dataclass(frozen=True)

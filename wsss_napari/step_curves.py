@@ -67,7 +67,7 @@ class StepCurves:
         columns: dict[str, NDArray[np.float64] | NDArray[np.float32]] = {
             **{f"score of {names[k]}": self.scores[:, k] for k in range(self.scores.shape[1])},
             "penalty": self.penalty,
-            "share of the penalty on the saliency background": self.background_share,
+            "share of the penalty on the background": self.background_share,
             "maximum of the map": self.peak,
             "mean of the map": self.mean,
             "area over the threshold": self.area,

@@ -4,7 +4,7 @@ A trace is a folder `<class>` or `<class>.<n>` (class: 0-based index) inside `<v
 
     trace.json          facts; `rows` counts what is written, and is written after it
     maps.npy            [n, h, w] float16, attribution R^t, raw
-    masks.npy           [n, h, w] uint8, 1 restricting mask M, 2 saliency background D, 3 both
+    masks.npy           [n, h, w] uint8, 1 restricting mask M, 2 background D, 3 both
     scores.npy          [n, C] float32, pooled scores y_k of all classes
     penalties.npy       [n, 2] float32, lambda-weighted penalty inside M, and on the rest of D
     pictures.npy        [n, F, 3, H, W] float16, x^t - x^0 in grey levels, upright then mirrored
