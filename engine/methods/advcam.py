@@ -57,8 +57,7 @@ __all__ = [
     "weight_of",
 ]
 
-# Pixels of one batch of climbs, all pictures and mirror images together: their activations are
-# kept for the backward pass, about 1.5 GB of them for a ResNet-50.
+# Pixels of one batch, pictures and mirror images: about 1.5 GB of activations for a ResNet-50.
 _BATCH_PIXELS = {"cpu": 400_000, "cuda": 8_000_000}
 
 
@@ -85,8 +84,7 @@ class ClimbSettings:
     lam: Annotated[
         float,
         Spec(
-            "Weight lambda of the penalty on maps that change where they are high already or background; 0 climbs "
-            "freely.",
+            "Weight lambda of the penalty on maps that change in M (tau) or D (background_below); 0 climbs freely.",
             low=0,
             high=1e6,
             main=True,
@@ -104,8 +102,7 @@ class ClimbSettings:
     background_below: Annotated[
         float,
         Spec(
-            "Share of the first map's peak below which a cell is background, where the map must not change either "
-            "(D of AdvCAM-Sal, found without a detector; a saliency mask is believed before it); 0: none.",
+            "Share of the first map's peak below which a cell is background D and must not change; 0: none.",
             low=0,
             high=1,
             main=True,
@@ -130,8 +127,7 @@ class ClimbSettings:
     attribution: Annotated[
         Literal["mean", "pooled"],
         Spec(
-            "How image and mirror image make one map: their mean, or weighted by their positive cells and divided by "
-            "the class's positive weights as the released code's Grad-CAM does."
+            "How image and mirror image make one map: their mean, or as the released code's Grad-CAM (by positive cells)."
         ),
     ] = "mean"
     kind: Annotated[
@@ -172,8 +168,7 @@ class ClimbSettings:
     climbed_to: Annotated[
         float,
         Spec(
-            "Largest scale that is climbed; larger ones add the plain map, since a step costs four times as much at "
-            "twice the size.",
+            "Largest scale that is climbed; larger ones, where a step costs more, add the plain map.",
             low=0.1,
             high=4,
             unit="x",
@@ -188,8 +183,7 @@ class ClimbSettings:
     scale_weight: Annotated[
         Literal["equal", "side", "area"],
         Spec(
-            "Weight of each scale: the same for all, or one over its side or its area, since the maps of an enlarged "
-            "image have more false peaks."
+            "Weight of each scale: the same, or one over its side or area, as enlarged images have more false peaks."
         ),
     ] = "equal"
     plateau: Annotated[
@@ -203,8 +197,7 @@ class ClimbSettings:
     saliency: Annotated[
         str,
         Spec(
-            "Folder of masks, one PNG an image (0 background), outside of which the map must not change (AdvCAM-Sal); "
-            "empty: none.",
+            "Folder of masks, a PNG an image, on whose background (0) the map must not change (AdvCAM-Sal); empty: none.",
             picks="folder",
         ),
     ] = ""
