@@ -191,7 +191,7 @@ class ClimbBody(QWidget):
         if self._is_on("change"):
             parts.append("Change: orange more, blue less.")
         if self._is_on("restricting"):
-            parts.append("Mask: orange held still (M), blue background by saliency (D), yellow both.")
+            parts.append("Held still: orange high cells (M), blue background (D), yellow both.")
         self.legend.setText(" ".join(parts))
         self.legend.setVisible(bool(parts))
 
