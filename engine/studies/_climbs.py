@@ -37,7 +37,7 @@ _LOOKED_AT = {"cpu": 800_000, "cuda": 32_000_000}
 
 
 def unregularised(settings: ClimbSettings) -> ClimbSettings:
-    """Return the settings of eq. 3: neither other classes nor high attributions are held back."""
+    """Return the settings of eq. 3: neither other classes nor the map are held back."""
     return replace(settings, lam=0.0, others=0.0, saliency="", background_below=0.0)
 
 

@@ -131,7 +131,7 @@ def run(subject: Subject) -> Generator[Event, None, Figure]:
         f"Ratio CAM(x^t) / CAM(x^0) of single cells, maps not normalised: in the discriminative region (the CAM is at "
         f"least {own.high:g} of its peak) and in the non-discriminative one ({own.low:g} to {own.high:g}). Lines: "
         f"median and quartiles over all cells of all images at each step; bars: the distribution after {told[-1]} "
-        "steps. Without regularisation neither other classes nor high attributions are held back (eq. 3).",
+        "steps. Without regularisation neither other classes nor the map are held back (eq. 3).",
         [
             *(_lines(f"Growth, {arm}", told, {r: quartiles[arm, r] for r in _REGIONS}) for arm in arms),
             *(

@@ -73,7 +73,7 @@ def run(subject: Subject) -> Generator[Event, None, Figure]:
         subject,
         "Left: mIoU of the seed made from the maps of the first t steps, with the threshold that is best for each t "
         "(chosen with the truth). Right: share of the seed's foreground that is background in the truth, at the same "
-        "thresholds. Step 0 is the CAM. Without regularisation neither other classes nor high attributions are held "
+        "thresholds. Step 0 is the CAM. Without regularisation neither other classes nor the map are held "
         "back (eq. 3).",
         [
             _panel("Seed quality", "mIoU of the seed, %", "miou", steps, found),
