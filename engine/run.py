@@ -142,6 +142,8 @@ class _Pace:
                 kind = frozenset(event.values)
             case _:
                 return [event]
+        # The newest stands last, so what is held comes out in the order it happened.
+        self.held.pop(kind, None)
         self.held[kind] = event
         if time.monotonic() - self._last < _PACE:
             return []

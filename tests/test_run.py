@@ -125,6 +125,11 @@ def test_a_rare_number_is_not_lost_to_a_frequent_one() -> None:
     assert [e.done for e in events if isinstance(e, Progress)][-1] == 99
 
 
+def test_what_was_held_back_comes_in_the_order_it_happened() -> None:
+    steps = [e.step for e in do("epochs") if isinstance(e, Metrics)]
+    assert steps == sorted(steps) and steps[-2:] == [99, 100]
+
+
 def test_numbers_that_are_none_become_a_warning() -> None:
     _, said, metrics, _ = do("nan")
     assert said.level == "warning" and "step 3, loss" in said.text

@@ -57,6 +57,12 @@ def _two(job, desk):
         yield Progress(done=step, total=100, phase="training")
 
 
+def _epochs(job, desk):
+    """Epochs of two steps, each with a score at its end."""
+    for step in range(1, 101):
+        yield Metrics(step=step, values={"loss": 1.0} if step % 2 else {"loss": 1.0, "map": 0.5})
+
+
 def _nan(job, desk):
     yield Metrics(step=3, values={"loss": float("nan"), "rate": 0.1})
 
