@@ -82,7 +82,7 @@ def climb(
         net: The classifier, in eval mode.
         pictures: [N, 3, H, W] float32, normalised, x^0 of each climb.
         classes: [N] int64, the class that each climbs.
-        settings: `engine.methods.advcam.ClimbSettings`, or anything with its fields.
+        settings: `engine.climb_settings.ClimbSettings`, or anything with its fields.
         start: [N, F, 3, H, W] float32, normalised, to go on from instead of x^0.
         reference: [N, h, w] float32, R^0 of a climb that goes on.
         first: Number of the first step yielded.
@@ -266,7 +266,7 @@ def _look(
     outside = before < settings.background_below * before.amax((1, 2), keepdim=True)  # D, [N, h, w]
     if background is not None:
         # Who saw the object is believed before a map that may miss half of it.
-        outside = torch.where(background.any(2).any(1)[:, None, None], background, outside)
+        outside = torch.where(background.any((1, 2), keepdim=True), background, outside)
     change = (maps_now - before).abs()  # [N, h, w]
     over = change.shape[1] * change.shape[2] if settings.penalty_over == "mean" else 1
     penalties = torch.stack(

@@ -14,8 +14,9 @@ from torch import nn
 from engine.bench._literal_climb import literal_climb
 from engine.class_maps import Shot
 from engine.climb import background_of, climb, levels
+from engine.climb_settings import ClimbSettings, steps_at
 from engine.maps import cam, channel_weights
-from engine.methods.advcam import ClimbSettings, climb_maps, steps_at
+from engine.methods.advcam import climb_maps
 from engine.methods.cam import Cam, CamViews, Params
 from engine.nets.classifier import Classifier
 from engine.nets.fold import folded

@@ -20,9 +20,10 @@ from PIL import Image as Pillow
 from engine import labels, losses, maps
 from engine.class_maps import Shot
 from engine.cli import main
+from engine.climb_settings import ClimbSettings
 from engine.errors import UserError
 from engine.messages import Failed, Finished, New, Progress, Said, Stopped, Study, Train
-from engine.methods.advcam import ClimbSettings, climb_maps
+from engine.methods.advcam import climb_maps
 from engine.metrics import THRESHOLDS, Confusion, report
 from engine.nets.classifier import Classifier
 from engine.nets.prep import Prep
@@ -324,6 +325,13 @@ class TestAmplification:
         for panel in panels:
             for series in panel.series:
                 assert len(series.x) == len(series.y) + 1 and sum(series.y) == pytest.approx(1)
+
+    def test_it_is_about_the_papers_mask_where_nobody_asks_for_another(self) -> None:
+        study = study_named("amplification")
+        climbing = study.parse({})[1]
+        assert (climbing.lam, climbing.tau, climbing.background_below) == (5, 0.5, 0)
+        assert study.parse({"preset": "code"})[1].lam == 7
+        assert study.parse({"background_below": "0.3"})[1].background_below == 0.3
 
     def test_limits_that_cross_are_refused(self) -> None:
         with pytest.raises(UserError, match="is not below high"):

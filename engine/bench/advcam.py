@@ -18,8 +18,8 @@ from torch import Tensor
 from engine.bench._literal_climb import literal_climb
 from engine.bench._versus import alternate, numbers, resident
 from engine.climb import climb
+from engine.climb_settings import ClimbSettings
 from engine.methods import method_class
-from engine.methods.advcam import ClimbSettings
 from engine.nets.classifier import Classifier
 from engine.nets.fold import folded
 from engine.params import parse

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,236 +36,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine import maps
-from engine.class_maps import Alignment, Cell, PredictedAbove, Shot, check_scales, wanted_classes
+from engine.class_maps import Shot, wanted_classes
 from engine.climb import background_of, climb, row_of
+from engine.climb_settings import ClimbSettings, steps_at, weight_of
 from engine.method import Method
 from engine.nets.classifier import Classifier
 from engine.nets.input import resized
-from engine.params import Spec
 from engine.results import CamStack
 
 __all__ = [
     "METHOD",
     "AdvCam",
-    "ClimbSettings",
     "Rows",
     "change",
     "climb_maps",
     "on_grid",
     "scaled",
-    "steps_at",
-    "weight_of",
 ]
 
-# Pixels of one batch, pictures and mirror images: about 1.5 GB of activations for a ResNet-50.
+# Pixels of one batch of climbs, all pictures and mirror images together: their activations are
+# kept for the backward pass, about 1.5 GB of them for a ResNet-50.
 _BATCH_PIXELS = {"cpu": 400_000, "cuda": 8_000_000}
 
 
 @dataclass(frozen=True)
 class NoParams:
     """AdvCAM trains nothing."""
-
-
-@dataclass(frozen=True)
-class ClimbSettings:
-    """How a picture is climbed and its maps added up."""
-
-    steps: Annotated[int, Spec("Steps T of the climb.", low=0, high=500, unit="steps", main=True)] = 2
-    step: Annotated[
-        float,
-        Spec(
-            "Size xi of a step: how far the strongest pixel moves (with gradient = none: per unit of gradient).",
-            low=0,
-            high=255,
-            unit="grey levels",
-            main=True,
-        ),
-    ] = 1.5
-    lam: Annotated[
-        float,
-        Spec(
-            "Weight lambda of the penalty on maps that change in M (tau) or D (background_below); 0 climbs freely.",
-            low=0,
-            high=1e6,
-            main=True,
-        ),
-    ] = 1.5
-    tau: Annotated[
-        float,
-        Spec(
-            "Share of the map's peak above which a cell is restricted (mask M, eq. 5); 1: none.",
-            low=0,
-            high=1,
-            main=True,
-        ),
-    ] = 1.0
-    background_below: Annotated[
-        float,
-        Spec(
-            "Share of the first map's peak below which a cell is background D and must not change; 0: none.",
-            low=0,
-            high=1,
-            main=True,
-        ),
-    ] = 0.2
-    others: Annotated[
-        float,
-        Spec(
-            "Weight with which the scores of all other classes are pushed down; 0 leaves them alone.",
-            low=0,
-            high=100,
-        ),
-    ] = 0.0
-    gradient: Annotated[
-        Literal["linf", "none"],
-        Spec("How the gradient is scaled before a step: so that its strongest pixel is 1, or not at all."),
-    ] = "linf"
-    score: Annotated[
-        Literal["relu", "logit"],
-        Spec("What is climbed on: the mean of the class map after its ReLU, or the classifier's logit."),
-    ] = "relu"
-    attribution: Annotated[
-        Literal["mean", "pooled"],
-        Spec(
-            "How image and mirror image make one map: their mean, or as the released code's Grad-CAM (by positive cells)."
-        ),
-    ] = "mean"
-    kind: Annotated[
-        Literal["cam", "gradcam++"],
-        Spec("Which map is climbed and added up: CAM (as Grad-CAM) or Grad-CAM++."),
-    ] = "cam"
-    penalty_over: Annotated[
-        Literal["mean", "sum"], Spec("Whether the penalty is the mean or the sum over the cells of the map.")
-    ] = "mean"
-    flip: Annotated[bool, Spec("Climb on the mirror image too; doubles the time.", main=True)] = True
-    joint: Annotated[
-        bool, Spec("Scale and clip the gradients of image and mirror image together, or each by itself.")
-    ] = True
-    clip: Annotated[
-        Literal["start", "previous", "pixels", "none"],
-        Spec(
-            "Values that the picture keeps to: those of the photograph, those of the step before, 0 to 255, or any."
-        ),
-    ] = "start"
-    aggregate: Annotated[
-        Literal["sum", "last"],
-        Spec("The final map: the sum of all steps' maps (eq. 4), or the last one alone."),
-    ] = "last"
-    count_last: Annotated[
-        bool,
-        Spec("Count the map after the last step too: T + 1 maps as printed, or T as the released code sums."),
-    ] = True
-    scales: Annotated[
-        tuple[float, ...],
-        Spec(
-            "Image scales that are climbed and added up; time grows with the sum of their squares.",
-            low=0.1,
-            high=4,
-            unit="x",
-            main=True,
-        ),
-    ] = (0.5, 1.0, 2.0)
-    climbed_to: Annotated[
-        float,
-        Spec(
-            "Largest scale that is climbed; larger ones, where a step costs more, add the plain map.",
-            low=0.1,
-            high=4,
-            unit="x",
-        ),
-    ] = 1.0
-    scale_steps: Annotated[
-        Literal["equal", "official"],
-        Spec(
-            "Steps of each scale: the same, or half of them at 0.5 with less weight as in the released code."
-        ),
-    ] = "equal"
-    scale_weight: Annotated[
-        Literal["equal", "side", "area"],
-        Spec(
-            "Weight of each scale: the same, or one over its side or area, as enlarged images have more false peaks."
-        ),
-    ] = "equal"
-    plateau: Annotated[
-        float,
-        Spec(
-            "Stop a climb when a step changes the final map by less than this share of its peak on average; 0 never.",
-            low=0,
-            high=1,
-        ),
-    ] = 0.0
-    saliency: Annotated[
-        str,
-        Spec(
-            "Folder of masks, a PNG an image, on whose background (0) the map must not change (AdvCAM-Sal); empty: none.",
-            picks="folder",
-        ),
-    ] = ""
-    classes: Annotated[
-        Literal["present", "predicted", "all"],
-        Spec("Climb the tags that are present, the classes that the network predicts, or all."),
-    ] = "present"
-    predicted_above: PredictedAbove = 0.5
-    alignment: Alignment = "centred"
-    cell: Cell = 4
-    keep: Annotated[
-        Literal["auto", "maps", "pictures"],
-        Spec(
-            "What of each step is kept: maps and scores, or the pictures and the gradient's saliency too (about 2 MB "
-            "a step at 500 x 375). auto: pictures when one class is climbed alone."
-        ),
-    ] = "auto"
-
-    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
-        # The paper's lambda of 7 belongs to the code's scaling of the map; see methods_cam 2.3.
-        "paper": {
-            "steps": 27,
-            "lam": 7.0,
-            "tau": 0.5,
-            "background_below": 0.0,
-            "others": 1.0,
-            "step": 0.008 * 255 * 0.226,
-            "gradient": "none",
-            "score": "logit",
-            "attribution": "mean",
-            "penalty_over": "sum",
-            "joint": False,
-            "clip": "none",
-            "count_last": True,
-            "scales": (0.5, 1.0, 1.5, 2.0),
-            "climbed_to": 4.0,
-            "scale_steps": "equal",
-            "scale_weight": "equal",
-            "aggregate": "sum",
-            "alignment": "official",
-        },
-        # 0.08 in units of ImageNet's mean deviation (0.226).
-        "code": {
-            "steps": 27,
-            "lam": 7.0,
-            "tau": 0.5,
-            "background_below": 0.0,
-            "others": 1.0,
-            "step": 0.08 * 255 * 0.226,
-            "gradient": "linf",
-            "score": "relu",
-            "attribution": "pooled",
-            "penalty_over": "sum",
-            "joint": True,
-            "clip": "previous",
-            "count_last": False,
-            "scales": (0.5, 1.0, 1.5, 2.0),
-            "climbed_to": 4.0,
-            "scale_steps": "official",
-            "scale_weight": "equal",
-            "aggregate": "sum",
-            "alignment": "official",
-        },
-        "engine": {},
-    }
-
-    def __post_init__(self) -> None:
-        check_scales(self.scales)
 
 
 class AdvCam(Method[NoParams, ClimbSettings]):
@@ -369,23 +165,6 @@ def scaled(net: Classifier, pixels: Tensor, scale: float) -> Tensor:
     height, width = pixels.shape[2:]
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     return net.backbone.prep.normalise(resized(pixels, size).float() / 255)
-
-
-def steps_at(settings: ClimbSettings, scale: float) -> int:
-    """Return the steps that a scale is climbed: none above `climbed_to`.
-
-    `official`: at 0.5 half of them; of 6 to 10 steps, 5; of fewer, all (methods_cam 2.3-3).
-    """
-    if scale > settings.climbed_to:
-        return 0
-    if settings.scale_steps == "equal" or scale != 0.5 or settings.steps < 6:
-        return settings.steps
-    return settings.steps // 2 if settings.steps > 10 else 5
-
-
-def weight_of(settings: ClimbSettings, scale: float) -> float:
-    """Return how much the maps of a scale count."""
-    return scale ** -{"area": 2, "side": 1, "equal": 0}[settings.scale_weight]
 
 
 @torch.no_grad()

@@ -13,17 +13,11 @@ import torch
 
 from engine.atomic import write_json
 from engine.climb import background_of, climb, row_of, saliency_of
+from engine.climb_settings import ClimbSettings
 from engine.errors import UserError, nearest
 from engine.messages import Climb, Event, Progress, Said, Viewed
 from engine.method import ClassifierMethod, Shot
-from engine.methods.advcam import (
-    AdvCam,
-    ClimbSettings,
-    Rows,
-    change,
-    climb_maps,
-    scaled,
-)
+from engine.methods.advcam import AdvCam, Rows, change, climb_maps, scaled
 from engine.nets.classifier import Classifier
 from engine.pace import Pace
 from engine.params import as_settings, parse

@@ -25,9 +25,9 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.climb_settings import ClimbSettings
 from engine.errors import UserError, nearest
 from engine.messages import Event
-from engine.methods.advcam import ClimbSettings
 from engine.params import Field, describe, parse, presets
 from engine.results import Figure
 from engine.store import Project

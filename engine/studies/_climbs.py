@@ -14,7 +14,8 @@ from torch import Tensor
 from engine import maps
 from engine.class_maps import Shot, wanted_classes
 from engine.climb import Step, background_of, climb
-from engine.methods.advcam import ClimbSettings, on_grid, scaled, steps_at, weight_of
+from engine.climb_settings import ClimbSettings, steps_at, weight_of
+from engine.methods.advcam import on_grid, scaled
 from engine.nets.classifier import Classifier
 from engine.saliency import read_salient
 from engine.studies._subject import Subject

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from engine import labels, maps
 from engine.class_maps import Shot
+from engine.climb_settings import ClimbSettings
 from engine.errors import UserError
-from engine.methods.advcam import ClimbSettings
 from engine.metrics import THRESHOLDS, Confusion, Sweep
 from engine.results import enlarge
 from engine.store import Project

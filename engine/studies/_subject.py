@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.class_maps import Shot
+from engine.climb_settings import ClimbSettings
 from engine.errors import UserError, nearest
 from engine.messages import Event, Progress, Said
 from engine.method import ClassifierMethod
-from engine.methods.advcam import ClimbSettings
 from engine.nets.classifier import Classifier
 from engine.pace import Pace
 from engine.params import as_settings, text_of

@@ -6,8 +6,8 @@ from collections.abc import Generator
 from typing import Any
 
 from engine.class_maps import Shot
+from engine.climb_settings import ClimbSettings
 from engine.messages import Event
-from engine.methods.advcam import ClimbSettings
 from engine.params import as_settings, describe, parse
 from engine.results import Figure, Panel, Series
 from engine.studies._climbs import grown, reckoned, wanted

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from engine.class_maps import Shot
+from engine.climb_settings import ClimbSettings
 from engine.messages import Event
-from engine.methods.advcam import ClimbSettings
 from engine.params import Spec
 from engine.results import Figure, Panel, Series
 from engine.studies._climbs import grown, unregularised, wanted
